@@ -1,0 +1,176 @@
+//! Packs: frames one after the other, then an index, then a trailer that finds the index.
+
+use std::sync::Arc;
+
+use crate::codec::Codec;
+use crate::frame::{self, Header, Kind};
+use crate::wire::{Put, Reader};
+use crate::{BackupId, Digest, Error, Result};
+
+/// The end of every pack: the length of the index frame (four bytes) and these eight.
+const TRAILER_MAGIC: [u8; 8] = *b"WBPACK\x01\n";
+
+/// Bytes of the trailer.
+pub(crate) const TRAILER_LEN: usize = 12;
+
+const VERSION: u8 = 1;
+
+/// A run of a file's bytes inside a frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// The file's path in the data directory.
+    pub path: Arc<str>,
+    /// Where the run begins in the file, in bytes.
+    pub file_offset: u64,
+    /// Its length in bytes.
+    pub len: u32,
+}
+
+/// A frame as a pack's index describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexedFrame {
+    /// Where it begins in the pack, in bytes.
+    pub offset: u64,
+    /// Its length in the pack, header and all.
+    pub stored_len: u32,
+    /// The length of its content.
+    pub raw_len: u32,
+    /// Its digest.
+    pub digest: Digest,
+    /// What its content is, in order.
+    pub pieces: Vec<Piece>,
+}
+
+/// What the index at the end of a pack says: which frames are in it, and of which files.
+///
+/// A restore never needs it: the manifest has all that it says. It makes a pack understandable
+/// by itself: an interrupted backup is continued from it, and a lost manifest could be rebuilt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackIndex {
+    /// The backup that wrote the pack.
+    pub backup: BackupId,
+    /// The pack's number.
+    pub number: u32,
+    /// Its frames.
+    pub frames: Vec<IndexedFrame>,
+}
+
+/// A pack under construction, in memory.
+pub(crate) struct PackBuilder {
+    bytes: Vec<u8>,
+    index: PackIndex,
+}
+
+impl PackBuilder {
+    pub(crate) fn new(backup: BackupId, number: u32, capacity: usize) -> Self {
+        let index = PackIndex { backup, number, frames: Vec::new() };
+        Self { bytes: Vec::with_capacity(capacity), index }
+    }
+
+    pub(crate) fn number(&self) -> u32 {
+        self.index.number
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Adds an encoded frame; tells where it begins.
+    pub(crate) fn push(&mut self, header: &Header, stored: &[u8], pieces: Vec<Piece>) -> u64 {
+        let offset = self.bytes.len() as u64;
+        self.bytes.extend_from_slice(stored);
+        self.index.frames.push(IndexedFrame {
+            offset,
+            stored_len: stored.len() as u32,
+            raw_len: header.raw_len,
+            digest: header.digest,
+            pieces,
+        });
+        offset
+    }
+
+    /// The whole object.
+    pub(crate) fn finish(mut self) -> Vec<u8> {
+        let begin = self.bytes.len();
+        frame::encode(Kind::PackIndex, Codec::default(), &self.index.encode(), &mut self.bytes);
+        let len = (self.bytes.len() - begin) as u32;
+        self.bytes.extend_from_slice(&len.to_le_bytes());
+        self.bytes.extend_from_slice(&TRAILER_MAGIC);
+        self.bytes
+    }
+}
+
+impl PackIndex {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = vec![VERSION];
+        out.put_bytes(self.backup.as_str().as_bytes());
+        out.put_number(u64::from(self.number));
+        out.put_number(self.frames.len() as u64);
+        let mut offset = 0;
+        for frame in &self.frames {
+            out.put_signed(frame.offset.wrapping_sub(offset) as i64);
+            out.put_number(u64::from(frame.stored_len));
+            out.put_number(u64::from(frame.raw_len));
+            out.extend_from_slice(frame.digest.as_bytes());
+            out.put_number(frame.pieces.len() as u64);
+            for piece in &frame.pieces {
+                out.put_bytes(piece.path.as_bytes());
+                out.put_number(piece.file_offset);
+                out.put_number(u64::from(piece.len));
+            }
+            offset = frame.offset + u64::from(frame.stored_len);
+        }
+        out
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut r = Reader(bytes);
+        if r.byte()? != VERSION {
+            return None;
+        }
+        let backup = r.text()?.parse().ok()?;
+        let number = r.number_as()?;
+        let count = r.count(4 + Digest::LEN)?;
+        let mut frames = Vec::with_capacity(count);
+        let mut expected = 0u64;
+        for _ in 0..count {
+            let offset = expected.checked_add_signed(r.signed()?)?;
+            let stored_len: u32 = r.number_as()?;
+            expected = offset.checked_add(u64::from(stored_len))?;
+            let raw_len = r.number_as()?;
+            let digest = Digest::from_bytes(r.array()?);
+            let pieces = r.count(3)?;
+            let pieces = (0..pieces)
+                .map(|_| {
+                    let path = Arc::from(r.text()?);
+                    Some(Piece { path, file_offset: r.number()?, len: r.number_as()? })
+                })
+                .collect::<Option<_>>()?;
+            frames.push(IndexedFrame { offset, stored_len, raw_len, digest, pieces });
+        }
+        r.is_empty().then_some(Self { backup, number, frames })
+    }
+
+    /// The length of the index frame, from the last [`TRAILER_LEN`] bytes of a pack.
+    pub(crate) fn frame_len(object: &str, trailer: &[u8]) -> Result<usize> {
+        trailer
+            .strip_suffix(&TRAILER_MAGIC)
+            .and_then(|len| len.last_chunk())
+            .map(|len| u32::from_le_bytes(*len) as usize)
+            .ok_or_else(|| Error::corrupt(object, "it does not end as a pack does"))
+    }
+
+    /// Reads the index from its frame.
+    pub(crate) fn parse(object: &str, frame: &[u8]) -> Result<Self> {
+        let (raw, len) = frame::decode(frame, Kind::PackIndex, None)
+            .map_err(|e| Error::corrupt(object, e))?;
+        if len != frame.len() {
+            return Err(Error::corrupt(object, "its trailer is wrong about its index"));
+        }
+        Self::decode(&raw).ok_or_else(|| Error::corrupt(object, "its index is malformed"))
+    }
+}

@@ -1,0 +1,204 @@
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use walbrook_types::{Lsn, Oid, PgVersion, SystemId, TimelineId, WalFileName, WalSegmentSize};
+
+use crate::document::Document;
+use crate::{BackupId, Digest};
+
+/// What a backup's commit object, `backup.json`, says: the backup exists when it does.
+///
+/// It is small whatever the cluster's size, tells all that choosing a backup needs, and carries
+/// the digests of the manifest shards, which carry those of all the rest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BackupRecord {
+    /// The backup's identifier.
+    pub id: BackupId,
+    /// The name of the cluster that it is of.
+    pub cluster: String,
+    /// The backup whose packs it may share; none for one that copied everything.
+    pub base: Option<BackupId>,
+    /// The cluster as it was.
+    pub server: ServerFacts,
+    /// What WAL the backup needs, and from when on it can be restored to.
+    pub span: BackupSpan,
+    /// How it was taken.
+    pub source: SourceFacts,
+    /// The tablespaces other than `pg_default` and `pg_global`.
+    pub tablespaces: Vec<TablespaceRecord>,
+    /// How much it is.
+    pub size: BackupSize,
+    /// Its manifest, in shards in the order of the paths that they hold.
+    pub manifest: Vec<ShardRecord>,
+    /// The pages that did not pass their check when they were read.
+    pub damage: DamageReport,
+    /// The free text that `--label` gave, also in `backup_label`.
+    pub label: String,
+    /// What `--annotate` gave.
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
+    /// The version of Walbrook that made it.
+    pub walbrook_version: String,
+}
+
+impl Document for BackupRecord {
+    const FORMAT: &'static str = "walbrook-backup";
+    const VERSION: u32 = 1;
+}
+
+/// The server that was backed up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerFacts {
+    /// The system identifier.
+    pub system_identifier: SystemId,
+    /// The server's version.
+    pub pg_version: PgVersion,
+    /// The size of a WAL segment in bytes.
+    pub wal_segment_size: WalSegmentSize,
+    /// The size of a page in bytes.
+    pub block_size: u32,
+    /// Whether its pages carry checksums.
+    pub data_checksums: bool,
+}
+
+/// From where to where the backup reaches, in the log and in time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupSpan {
+    /// The timeline that it was taken on.
+    pub timeline: TimelineId,
+    /// Where replay begins.
+    pub start_lsn: Lsn,
+    /// Where the cluster becomes consistent: no restore can end before.
+    pub stop_lsn: Lsn,
+    /// The first WAL segment that it needs.
+    pub first_segment: WalFileName,
+    /// The last WAL segment that it needs to be consistent.
+    pub last_segment: WalFileName,
+    /// When it began, by the clock of the machine that took it.
+    pub started_at: Timestamp,
+    /// When its copy was complete, by the same clock.
+    pub stopped_at: Timestamp,
+    /// The server's time of the checkpoint that it begins with.
+    pub checkpoint_time: Timestamp,
+    /// The server's time of the last transaction that ended before `stop_lsn`, if any did since
+    /// `start_lsn`: a restore to an earlier time would stop before the cluster is consistent.
+    pub last_transaction_time: Option<Timestamp>,
+}
+
+impl BackupSpan {
+    /// The earliest time that a restore of this backup can be asked for, in the server's clock.
+    pub fn earliest_target(&self) -> Timestamp {
+        self.last_transaction_time.map_or(self.checkpoint_time, |t| t.max(self.checkpoint_time))
+    }
+}
+
+/// How the pages were had.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceFacts {
+    /// Which source: `replication` is `BASE_BACKUP`.
+    pub kind: String,
+    /// Whether a standby was read.
+    pub from_standby: bool,
+    /// The server's host or socket directory, and port.
+    pub server: String,
+    /// How the WAL that it needs came into the repository: `stream` or `archive`.
+    pub wal: String,
+}
+
+/// One tablespace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TablespaceRecord {
+    /// Its OID, by which `pg_tblspc` names it.
+    pub oid: Oid,
+    /// Its directory on the server.
+    pub location: String,
+}
+
+/// Sizes in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupSize {
+    /// Files, directories apart.
+    pub files: u64,
+    /// Of the files together.
+    pub database_bytes: u64,
+    /// What this backup added to the repository: packs and manifest.
+    pub stored_bytes: u64,
+    /// Packs that this backup wrote.
+    pub packs: u32,
+}
+
+/// One shard of the manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardRecord {
+    /// Its number: the `n` of `manifest-n`.
+    pub number: u32,
+    /// The object's size in bytes.
+    pub size: u64,
+    /// The object's digest.
+    pub blake3: Digest,
+    /// Entries in it.
+    pub entries: u64,
+    /// The first path in it, by byte order.
+    pub first_path: String,
+    /// The last path in it.
+    pub last_path: String,
+}
+
+/// Pages that did not pass their check.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DamageReport {
+    /// How many there are.
+    pub pages: u64,
+    /// The first of them, at most [`DamageReport::LISTED`].
+    pub listed: Vec<DamagedPage>,
+}
+
+impl DamageReport {
+    /// How many pages are listed by name; more are counted.
+    pub const LISTED: usize = 1000;
+
+    pub(crate) fn add(&mut self, page: DamagedPage) {
+        self.pages += 1;
+        if self.listed.len() < Self::LISTED {
+            self.listed.push(page);
+        }
+    }
+}
+
+/// A page that failed its check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DamagedPage {
+    /// The file, relative to the data directory.
+    pub path: String,
+    /// The block within the relation's fork.
+    pub block: u32,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+/// What `intent.json` says: somebody began a backup. Written before anything else of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BackupIntent {
+    /// The backup's identifier.
+    pub id: BackupId,
+    /// The name of the cluster.
+    pub cluster: String,
+    /// The system identifier of the server.
+    pub system_identifier: SystemId,
+    /// The backup whose packs it is going to share.
+    pub base: Option<BackupId>,
+    /// The machine that takes it.
+    pub host: String,
+    /// The process on that machine.
+    pub pid: u32,
+    /// When it began, by that machine's clock.
+    pub started_at: Timestamp,
+    /// The version of Walbrook that takes it.
+    pub walbrook_version: String,
+}
+
+impl Document for BackupIntent {
+    const FORMAT: &'static str = "walbrook-intent";
+    const VERSION: u32 = 1;
+}

@@ -1,0 +1,225 @@
+use std::io::Read;
+
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use walbrook_store::{ErrorKind as StoreErrorKind, Payload};
+use walbrook_types::{SegmentNumber, SystemId, TimelineId, WalFileName, WalSegmentSize};
+
+use crate::codec::Codec;
+use crate::repository::is_absent;
+use crate::wal::encode::{self, EncodedWal, WalSource};
+use crate::wal::info::WalInfo;
+use crate::wal::ranges::{WalRange, fold, wal_names};
+use crate::wal::stored::{StoredWal, info_in_tail};
+use crate::{Cluster, Digest, Error, ErrorKind, Repository, Result, SystemRecord, layout};
+
+/// The WAL of one system of a cluster: segments, partial segments, timeline and backup history
+/// files, each one object.
+#[derive(Debug, Clone)]
+pub struct WalArchive {
+    cluster: Cluster,
+    system: SystemId,
+    segment_size: WalSegmentSize,
+    pg_major: u32,
+    codec: Codec,
+    workers: usize,
+}
+
+/// What became of a file that was put into the archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PutOutcome {
+    /// It was stored.
+    Stored,
+    /// It was there before, with the same content.
+    AlreadyThere,
+}
+
+/// What one request reads from the end of an object to find its description.
+const TAIL: u64 = 4096;
+
+impl WalArchive {
+    pub(crate) fn new(cluster: Cluster, system: &SystemRecord) -> Self {
+        Self {
+            cluster,
+            system: system.system_identifier,
+            segment_size: system.wal_segment_size,
+            pg_major: system.pg_version.major(),
+            codec: Codec::default(),
+            workers: std::thread::available_parallelism().map_or(1, |n| n.get().min(4)),
+        }
+    }
+
+    /// Compresses what is put with `codec`, on up to `workers` threads.
+    pub fn with_compression(mut self, codec: Codec, workers: usize) -> Self {
+        self.codec = codec;
+        self.workers = workers.max(1);
+        self
+    }
+
+    /// The system identifier.
+    pub fn system(&self) -> SystemId {
+        self.system
+    }
+
+    /// The size of its segments.
+    pub fn segment_size(&self) -> WalSegmentSize {
+        self.segment_size
+    }
+
+    fn path(&self, name: &WalFileName) -> String {
+        layout::wal_file(self.cluster.name(), self.system, name)
+    }
+
+    /// Stores a file; durable on return. Putting the same content again is no error, putting
+    /// other content under a name that is there is ([`ErrorKind::Conflict`]), and changes nothing.
+    ///
+    /// `open` is called on a blocking thread, once or twice, to read the file from its start.
+    /// A segment is checked to be what its name says and of this system ([`ErrorKind::Invalid`]).
+    pub async fn put<R: Read>(
+        &self,
+        name: WalFileName,
+        open: impl Fn() -> std::io::Result<R> + Send + 'static,
+    ) -> Result<PutOutcome> {
+        let known = self.info(&name).await?;
+        let source = WalSource {
+            name,
+            system: self.system,
+            segment_size: self.segment_size,
+            pg_major: self.pg_major,
+        };
+        let (codec, workers) = (self.codec, self.workers);
+        let encoded = tokio::task::spawn_blocking(move || {
+            let unreadable = |e| Error::local(format!("{name} can't be read"), e);
+            let mut content = open().map_err(unreadable)?;
+            match known {
+                // The archiver asks again for what a look ahead has stored: compare, no more.
+                Some(info) => {
+                    let mut hasher = blake3::Hasher::new();
+                    hasher.update_reader(&mut content).map_err(unreadable)?;
+                    compare(&info, Digest::finish(&hasher)).map(|()| None)
+                }
+                None => encode::encode(&source, &mut content, codec, workers).map(Some),
+            }
+        })
+        .await??;
+        let Some(EncodedWal { parts, info }) = encoded else {
+            return Ok(PutOutcome::AlreadyThere);
+        };
+        match self.cluster.store().create(&self.path(&name), Payload::from(parts)).await {
+            Ok(()) => Ok(PutOutcome::Stored),
+            // Another writer was faster, or the store lost its answer to our first attempt.
+            Err(error) if error.kind() == StoreErrorKind::AlreadyExists => {
+                let Some(there) = self.info(&name).await? else { return Err(error.into()) };
+                compare(&there, info.blake3).map(|()| PutOutcome::AlreadyThere)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Stores a file that is in memory.
+    pub async fn put_bytes(&self, name: WalFileName, content: Bytes) -> Result<PutOutcome> {
+        self.put(name, move || Ok(std::io::Cursor::new(content.clone()))).await
+    }
+
+    /// What a file's object says of itself; `None` when there is none.
+    pub async fn info(&self, name: &WalFileName) -> Result<Option<WalInfo>> {
+        let path = self.path(name);
+        let store = self.cluster.store();
+        let (mut tail, size) = match store.get_tail(&path, TAIL).await {
+            Ok(found) => found,
+            Err(error) if error.kind() == StoreErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let mut info = info_in_tail(&path, &tail)?;
+        if info.is_none() && (tail.len() as u64) < size {
+            tail = store.get(&path).await?;
+            info = info_in_tail(&path, &tail)?;
+        }
+        let info = info.ok_or_else(|| Error::corrupt(&path, "it is cut off"))?;
+        self.check(&path, name, &info)?;
+        Ok(Some(info))
+    }
+
+    /// Reads a file; `None` when it certainly is not in the archive: the repository was seen, and
+    /// the file not in it. Trouble of any kind is an error.
+    pub async fn get(&self, name: &WalFileName) -> Result<Option<StoredWal>> {
+        let path = self.path(name);
+        let bytes = match self.cluster.store().get(&path).await {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == StoreErrorKind::NotFound => {
+                // An empty directory where a disk should be mounted has no segments either.
+                Repository::open(self.cluster.repository().store().clone()).await?;
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let stored = StoredWal::open(path.clone(), bytes)?;
+        self.check(&path, name, stored.info())?;
+        Ok(Some(stored))
+    }
+
+    /// An object must be about the file whose name it has.
+    fn check(&self, path: &str, name: &WalFileName, info: &WalInfo) -> Result<()> {
+        if info.name == *name && info.system_identifier == self.system {
+            return Ok(());
+        }
+        let what = format!("it holds {} of system {}", info.name, info.system_identifier);
+        Err(Error::corrupt(path, what))
+    }
+
+    /// The names of a timeline's files in order, from the segment `from` on, with their sizes in
+    /// the repository.
+    pub fn names(
+        &self,
+        timeline: TimelineId,
+        from: Option<SegmentNumber>,
+    ) -> BoxStream<'_, Result<(WalFileName, u64)>> {
+        let prefix = layout::wal_timeline(self.cluster.name(), self.system, timeline.get());
+        let first = from.map(|n| WalFileName::segment(timeline, n, self.segment_size));
+        // A listing begins behind a path: its name cut by one character sorts just before it.
+        let after = first.map(|name| self.path(&name)).map(|mut path| {
+            path.pop();
+            path
+        });
+        wal_names(self.cluster.store(), prefix, after)
+    }
+
+    /// The segments of a timeline, as runs without gaps.
+    pub async fn ranges(&self, timeline: TimelineId) -> Result<Vec<WalRange>> {
+        fold(self.names(timeline, None), self.segment_size).await
+    }
+
+    /// The timelines that have segments or a history file here, ascending.
+    pub async fn timelines(&self) -> Result<Vec<TimelineId>> {
+        let folder = layout::wal(self.cluster.name(), self.system);
+        let children = self.cluster.store().list_children(&folder).await?;
+        let objects = children.objects.iter().map(|object| object.path.as_str());
+        let names = children.folders.iter().map(String::as_str).chain(objects);
+        let timeline = |path: &str| {
+            let name = path.rsplit('/').next()?;
+            let digits = name.strip_suffix(".history").unwrap_or(name);
+            TimelineId::new(u32::from_str_radix(digits, 16).ok().filter(|_| digits.len() == 8)?)
+        };
+        let mut timelines: Vec<_> = names.filter_map(timeline).collect();
+        timelines.sort_unstable();
+        timelines.dedup();
+        Ok(timelines)
+    }
+
+    /// Whether anything at all can be read: for callers that must tell "absent" from "broken".
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+}
+
+fn compare(there: &WalInfo, digest: Digest) -> Result<()> {
+    if there.blake3 == digest {
+        return Ok(());
+    }
+    let message = format!(
+        "{} is in the archive already, with other content: two servers archive to the same \
+         cluster, or an old segment was archived again; nothing was changed",
+        there.name
+    );
+    Err(Error::new(ErrorKind::Conflict, message))
+}

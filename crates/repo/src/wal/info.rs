@@ -1,0 +1,69 @@
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use walbrook_types::{Lsn, SystemId, WalFileName, WalSegmentSize};
+
+use crate::Digest;
+
+/// What a WAL object says of itself, in its last frame: enough to plan a restore without reading
+/// the segment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WalInfo {
+    /// The file's name in `pg_wal`.
+    pub name: WalFileName,
+    /// The cluster's system identifier.
+    pub system_identifier: SystemId,
+    /// The size of the cluster's WAL segments.
+    pub wal_segment_size: WalSegmentSize,
+    /// The file's size in bytes.
+    pub size: u64,
+    /// The digest of the file.
+    pub blake3: Digest,
+    /// When it was archived, by the clock of the machine that did.
+    pub archived_at: Timestamp,
+    /// What is in it, for a segment or a part of one.
+    pub content: Option<SegmentContent>,
+}
+
+/// What the records of one segment tell that a restore asks for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentContent {
+    /// The major version of the server that wrote it.
+    pub pg_major: u32,
+    /// Where the first record begins that begins in this segment.
+    pub first_record: Option<Lsn>,
+    /// Where the last record begins that begins in this segment; it may end in the next one.
+    pub last_record: Option<Lsn>,
+    /// Where valid WAL ends in this segment.
+    pub end_lsn: Lsn,
+    /// The commits and aborts that end in this segment.
+    pub transactions: Option<Transactions>,
+    /// The restore points, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub restore_points: Vec<RestorePoint>,
+}
+
+/// Commits and aborts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transactions {
+    /// How many.
+    pub count: u64,
+    /// The earliest time at which one ended, by the server's clock.
+    pub first_time: Timestamp,
+    /// The latest.
+    pub last_time: Timestamp,
+    /// The least transaction ID among them, as an unsigned number.
+    pub least_xid: u32,
+    /// The greatest.
+    pub greatest_xid: u32,
+}
+
+/// What `pg_create_restore_point` left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestorePoint {
+    /// Its name.
+    pub name: String,
+    /// Where its record begins.
+    pub lsn: Lsn,
+    /// When, by the server's clock.
+    pub time: Timestamp,
+}
