@@ -19,9 +19,11 @@
 #![forbid(unsafe_code)]
 
 mod adopt;
+mod binaries;
 mod builder;
 mod cluster;
 mod error;
+mod fingerprint;
 mod installation;
 mod obtain;
 mod pgbench;
@@ -33,11 +35,13 @@ mod user;
 mod wait;
 
 pub use adopt::{Adopt, Until, start_restored};
+pub use binaries::built_binary;
 pub use builder::Builder;
 pub use cluster::{Cluster, StopMode};
 pub use error::{Error, ErrorKind, Result};
+pub use fingerprint::{Digest, Fingerprint, fingerprint, fingerprint_all, sequences};
 pub use installation::{Installation, SUPPORTED_MAJORS, installations, majors};
-pub use obtain::cache_dir;
+pub use obtain::{cache_dir, ensure_postgres};
 pub use pgbench::Background;
 pub use postmaster::alive;
 pub use temp::TempDir;

@@ -7,9 +7,8 @@ use std::thread;
 use crate::cluster::Cluster;
 use crate::error::{Error, ErrorKind, Result};
 
-/// What cannot occur in the text that tests select.
+/// Between columns: does not occur in the text that tests select.
 const FIELD: &str = "\x1f";
-const RECORD: &str = "\x1e";
 
 impl Cluster {
     /// Runs statements in a database, and returns what they print: rows as lines,
@@ -19,7 +18,8 @@ impl Cluster {
     /// # Errors
     /// [`ErrorKind::Sql`] with the server's message.
     pub fn psql(&self, database: &str, sql: &str) -> Result<String> {
-        self.psql_with(database, sql, &[])
+        let text = self.psql_with(database, sql, &[])?;
+        Ok(text.strip_suffix('\n').map(str::to_owned).unwrap_or(text))
     }
 
     /// [`psql`](Self::psql) for statements whose output does not matter.
@@ -30,18 +30,15 @@ impl Cluster {
         self.psql(database, sql).map(drop)
     }
 
-    /// The rows of one query as text; NULL is the empty string.
+    /// The rows of a query as text, or of all queries one after the other; NULL is
+    /// the empty string.
     ///
     /// # Errors
     /// [`ErrorKind::Sql`] with the server's message.
     pub fn query_rows(&self, database: &str, sql: &str) -> Result<Vec<Vec<String>>> {
-        let text = self.psql_with(database, sql, &["-F", FIELD, "-R", RECORD])?;
-        let text = text.strip_suffix(RECORD).unwrap_or(&text);
-        if text.is_empty() {
-            return Ok(Vec::new());
-        }
+        let text = self.psql_with(database, sql, &["-F", FIELD, "--record-separator-zero"])?;
         let fields = |record: &str| record.split(FIELD).map(str::to_owned).collect();
-        Ok(text.split(RECORD).map(fields).collect())
+        Ok(text.split_terminator('\0').map(fields).collect())
     }
 
     fn psql_with(&self, database: &str, sql: &str, args: &[&str]) -> Result<String> {
@@ -67,8 +64,7 @@ impl Cluster {
             let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
             return Err(Error::new(ErrorKind::Sql, format!("database {database}: {text}")));
         }
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        Ok(text.strip_suffix('\n').map(str::to_owned).unwrap_or(text))
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// The current WAL position in PostgreSQL's text form, such as `0/3000060`:

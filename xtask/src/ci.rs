@@ -1,0 +1,54 @@
+//! `cargo xtask ci`: everything that a change must pass before it lands.
+
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{dependencies, hosts, licences, manifests, shell, test};
+
+/// A heading and the check under it.
+type Step = (&'static str, fn() -> Result<()>);
+
+/// The quick ones first.
+const STEPS: &[Step] = &[
+    ("formatting", || shell::run(&mut shell::cargo(&["fmt", "--all", "--check"]))),
+    ("package manifests", manifests::check),
+    ("registry hosts", hosts::check),
+    ("dependencies", dependencies::check),
+    ("licences", licences::check),
+    ("clippy", || clippy(&["--workspace", "--all-targets"])),
+    ("clippy, fewest features", clippy_fewest_features),
+    ("documentation", documentation),
+    // Last, so that the output ends with its summary.
+    ("tests", || test::run(&[])),
+];
+
+pub(crate) fn run(args: &[String]) -> Result<()> {
+    if !args.is_empty() {
+        bail!("ci takes no arguments");
+    }
+    let start = Instant::now();
+    for (name, check) in STEPS {
+        let seconds = start.elapsed().as_secs();
+        println!("== {:>2}:{:02} {name}", seconds / 60, seconds % 60);
+        check().with_context(|| format!("ci stopped at {name:?}"))?;
+    }
+    Ok(())
+}
+
+fn clippy(what: &[&str]) -> Result<()> {
+    shell::run(shell::cargo(&["clippy", "--quiet"]).args(what).args(["--", "-D", "warnings"]))
+}
+
+/// `--workspace` unites features, so a crate that needs one it does not ask for would pass.
+fn clippy_fewest_features() -> Result<()> {
+    for package in ["walbrook-types", "walbrook-store"] {
+        clippy(&["-p", package, "--no-default-features"])?;
+    }
+    Ok(())
+}
+
+fn documentation() -> Result<()> {
+    let mut cargo = shell::cargo(&["doc", "--quiet", "--workspace", "--no-deps"]);
+    shell::run(cargo.env("RUSTDOCFLAGS", "-D warnings"))
+}
