@@ -23,15 +23,21 @@ const STEPS: &[Step] = &[
     ("tests", || test::run(&[])),
 ];
 
-pub(crate) fn run(args: &[String]) -> Result<()> {
-    if !args.is_empty() {
-        bail!("ci takes no arguments");
+/// Runs all steps, or those whose names begin with one of the arguments.
+pub(crate) fn run(names: &[String]) -> Result<()> {
+    let wanted = |step: &Step, name: &String| step.0.starts_with(name.as_str());
+    if let Some(name) = names.iter().find(|name| !STEPS.iter().any(|step| wanted(step, name))) {
+        let all: Vec<&str> = STEPS.iter().map(|step| step.0).collect();
+        bail!("no step {name:?}; there are: {}", all.join(", "));
     }
     let start = Instant::now();
-    for (name, check) in STEPS {
+    for step in STEPS {
+        if !names.is_empty() && !names.iter().any(|name| wanted(step, name)) {
+            continue;
+        }
         let seconds = start.elapsed().as_secs();
-        println!("== {:>2}:{:02} {name}", seconds / 60, seconds % 60);
-        check().with_context(|| format!("ci stopped at {name:?}"))?;
+        println!("== {:>2}:{:02} {}", seconds / 60, seconds % 60, step.0);
+        (step.1)().with_context(|| format!("ci stopped at {:?}", step.0))?;
     }
     Ok(())
 }

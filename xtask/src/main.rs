@@ -23,7 +23,12 @@ use anyhow::Result;
 type Command = (&'static str, &'static str, &'static str, fn(&[String]) -> Result<()>);
 
 const COMMANDS: &[Command] = &[
-    ("ci", "", "everything that a change must pass: style, documentation, rules, tests", ci::run),
+    (
+        "ci",
+        "[STEP…]",
+        "everything that a change must pass: style, rules, documentation, tests",
+        ci::run,
+    ),
     ("test", "[FILTER…]", "all tests, on every PostgreSQL major that can be had", test::run),
     ("pg", "", "obtain the PostgreSQL majors that are missing, and list all", pg::run),
 ];
