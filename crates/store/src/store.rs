@@ -1,0 +1,135 @@
+use std::fmt::Debug;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+
+use crate::{Payload, Result};
+
+/// A place for objects that are created once, read often and never changed.
+///
+/// Paths are relative to the store; [`check_path`](crate::check_path) says which are valid, and every
+/// method answers [`ErrorKind::InvalidPath`](crate::ErrorKind::InvalidPath) to others. Folders are not
+/// things of their own: a folder is there while an object is below it. A path should not be an object
+/// and a folder at once: what a local disk can't hold, no repository may use.
+///
+/// What an implementation owes its callers is tested by [`conformance`](crate::conformance).
+#[async_trait]
+pub trait Store: Debug + Send + Sync + 'static {
+    /// Creates an object, whole or not at all, and only when there is none at the path.
+    ///
+    /// On return it is durable: it survives a loss of power (local disk) or is acknowledged by the
+    /// service. At any instant before that, a reader sees no object or the whole object.
+    ///
+    /// [`ErrorKind::AlreadyExists`](crate::ErrorKind::AlreadyExists) means that a durable object is
+    /// there and was not touched. **It may be this call's own**: when the answer to a request was lost,
+    /// the repeated request finds what the first one created. A caller to whom the difference matters
+    /// must read the object and compare, or put something unique in it. After any other error
+    /// the object may be there too, whole, if the trouble came late; creating it again settles it.
+    ///
+    /// Dropping the future does not promise that nothing is created.
+    async fn create(&self, path: &str, content: Payload) -> Result<()>;
+
+    /// Reads a whole object into memory.
+    async fn get(&self, path: &str) -> Result<Bytes>;
+
+    /// Reads the bytes `range` of an object: exactly those, or
+    /// [`ErrorKind::OutOfRange`](crate::ErrorKind::OutOfRange). An empty range reads nothing and does
+    /// not look whether the object is there.
+    async fn get_range(&self, path: &str, range: Range<u64>) -> Result<Bytes>;
+
+    /// Reads the last `at_most` bytes of an object, all of it if it is shorter, and tells the size of
+    /// the whole object in bytes. One request where the service can do that, two on Azure.
+    async fn get_tail(&self, path: &str, at_most: u64) -> Result<(Bytes, u64)>;
+
+    /// Size and age of an object.
+    async fn head(&self, path: &str) -> Result<ObjectMeta>;
+
+    /// All objects below the folder `prefix` (empty: the whole store), at any depth, in ascending
+    /// order of their paths compared as bytes, leaving out those up to and including `start_after`,
+    /// which is a path of this store as well, though not necessarily of an object that is there.
+    ///
+    /// Memory is bounded however many there are. Objects created or deleted meanwhile may or may not
+    /// appear. A folder without objects lists nothing; a store that is missing is an error.
+    fn list<'a>(
+        &'a self,
+        prefix: &'a str,
+        start_after: Option<&'a str>,
+    ) -> BoxStream<'a, Result<ObjectMeta>>;
+
+    /// What is directly below the folder `prefix` (empty: the whole store).
+    async fn list_children(&self, prefix: &str) -> Result<Children>;
+
+    /// Deletes an object, durably. It is no error when there is none.
+    async fn delete(&self, path: &str) -> Result<()>;
+
+    /// Where the store is, for messages: a URL or a directory, never with secrets.
+    fn location(&self) -> String;
+}
+
+/// What a store knows of an object without reading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectMeta {
+    /// The path of the object in its store.
+    pub path: String,
+    /// The size in bytes.
+    pub size: u64,
+    /// When it was created, by the store's clock. Clocks differ: fit for display and for generous
+    /// margins, not for ordering.
+    pub modified: SystemTime,
+}
+
+/// One level of a store.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Children {
+    /// Full paths of the folders that hold objects at any depth, without a trailing slash, ascending.
+    pub folders: Vec<String>,
+    /// The objects directly in the folder, ascending by path.
+    pub objects: Vec<ObjectMeta>,
+}
+
+#[async_trait]
+impl<S: Store + ?Sized> Store for Arc<S> {
+    async fn create(&self, path: &str, content: Payload) -> Result<()> {
+        (**self).create(path, content).await
+    }
+
+    async fn get(&self, path: &str) -> Result<Bytes> {
+        (**self).get(path).await
+    }
+
+    async fn get_range(&self, path: &str, range: Range<u64>) -> Result<Bytes> {
+        (**self).get_range(path, range).await
+    }
+
+    async fn get_tail(&self, path: &str, at_most: u64) -> Result<(Bytes, u64)> {
+        (**self).get_tail(path, at_most).await
+    }
+
+    async fn head(&self, path: &str) -> Result<ObjectMeta> {
+        (**self).head(path).await
+    }
+
+    fn list<'a>(
+        &'a self,
+        prefix: &'a str,
+        start_after: Option<&'a str>,
+    ) -> BoxStream<'a, Result<ObjectMeta>> {
+        (**self).list(prefix, start_after)
+    }
+
+    async fn list_children(&self, prefix: &str) -> Result<Children> {
+        (**self).list_children(prefix).await
+    }
+
+    async fn delete(&self, path: &str) -> Result<()> {
+        (**self).delete(path).await
+    }
+
+    fn location(&self) -> String {
+        (**self).location()
+    }
+}
