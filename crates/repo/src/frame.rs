@@ -123,9 +123,9 @@ pub(crate) fn decode(
 ) -> Result<(Vec<u8>, usize), String> {
     let header = Header::parse(bytes)?;
     let stored_len = header.stored_len();
-    let payload = bytes.get(HEADER_LEN..stored_len).ok_or_else(|| {
-        format!("a frame of {stored_len} bytes is cut off after {}", bytes.len())
-    })?;
+    let payload = bytes
+        .get(HEADER_LEN..stored_len)
+        .ok_or_else(|| format!("a frame of {stored_len} bytes is cut off after {}", bytes.len()))?;
     let digest = Digest::of_parts(&[&bytes[..16], payload]);
     if digest != header.digest {
         return Err("a frame's content does not match its digest".to_owned());

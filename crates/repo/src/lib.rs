@@ -46,6 +46,6 @@ pub use manifest::{
 };
 pub use repository::Repository;
 pub use wal::{
-    PutOutcome, RestorePoint, SegmentContent, StoredWal, Transactions, WalArchive, WalInfo,
+    Put, PutOutcome, RestorePoint, SegmentContent, StoredWal, Transactions, WalArchive, WalInfo,
     WalRange,
 };

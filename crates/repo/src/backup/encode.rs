@@ -72,7 +72,8 @@ fn damaged_pages(
     piece: &Piece,
     check: PageCheck,
 ) -> Vec<(u32, Verdict)> {
-    let first = relation.first_block().saturating_add((piece.file_offset / BLOCK_SIZE as u64) as u32);
+    let first =
+        relation.first_block().saturating_add((piece.file_offset / BLOCK_SIZE as u64) as u32);
     let (pages, _) = content.as_chunks::<BLOCK_SIZE>();
     let blocks = (first..).zip(pages);
     blocks.filter_map(|(block, page)| Some((block, page_damage(page, block, check)?))).collect()

@@ -166,8 +166,8 @@ impl PackIndex {
 
     /// Reads the index from its frame.
     pub(crate) fn parse(object: &str, frame: &[u8]) -> Result<Self> {
-        let (raw, len) = frame::decode(frame, Kind::PackIndex, None)
-            .map_err(|e| Error::corrupt(object, e))?;
+        let (raw, len) =
+            frame::decode(frame, Kind::PackIndex, None).map_err(|e| Error::corrupt(object, e))?;
         if len != frame.len() {
             return Err(Error::corrupt(object, "its trailer is wrong about its index"));
         }

@@ -197,8 +197,9 @@ impl BackupWriter {
             raw.clear();
             let batch = std::mem::replace(&mut self.batch, Batch { raw, pieces: Vec::new() });
             let WriterOptions { codec, check, .. } = self.options;
-            self.encoding
-                .push_back(tokio::task::spawn_blocking(move || encode::encode(batch, codec, check)));
+            self.encoding.push_back(tokio::task::spawn_blocking(move || {
+                encode::encode(batch, codec, check)
+            }));
         }
         // One more than the workers, so that none of them waits for us.
         while self.encoding.len() > self.options.workers.max(1) {

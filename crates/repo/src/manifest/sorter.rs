@@ -83,7 +83,11 @@ impl PathSorter {
     pub fn finish(mut self) -> Result<SortedPaths> {
         if self.spill.is_none() {
             self.run.sort_by(|a, b| a.0.cmp(&b.0));
-            return Ok(SortedPaths { memory: self.run.into_iter(), heap: BinaryHeap::new(), runs: vec![] });
+            return Ok(SortedPaths {
+                memory: self.run.into_iter(),
+                heap: BinaryHeap::new(),
+                runs: vec![],
+            });
         }
         if !self.run.is_empty() {
             self.spill()?;

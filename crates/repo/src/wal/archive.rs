@@ -6,7 +6,6 @@ use walbrook_store::{ErrorKind as StoreErrorKind, Payload};
 use walbrook_types::{SegmentNumber, SystemId, TimelineId, WalFileName, WalSegmentSize};
 
 use crate::codec::Codec;
-use crate::repository::is_absent;
 use crate::wal::encode::{self, EncodedWal, WalSource};
 use crate::wal::info::WalInfo;
 use crate::wal::ranges::{WalRange, fold, wal_names};
@@ -32,6 +31,15 @@ pub enum PutOutcome {
     Stored,
     /// It was there before, with the same content.
     AlreadyThere,
+}
+
+/// A file that was put into the archive.
+#[derive(Debug, Clone)]
+pub struct Put {
+    /// What became of it.
+    pub outcome: PutOutcome,
+    /// What its object says of itself.
+    pub info: WalInfo,
 }
 
 /// What one request reads from the end of an object to find its description.
@@ -79,7 +87,7 @@ impl WalArchive {
         &self,
         name: WalFileName,
         open: impl Fn() -> std::io::Result<R> + Send + 'static,
-    ) -> Result<PutOutcome> {
+    ) -> Result<Put> {
         let known = self.info(&name).await?;
         let source = WalSource {
             name,
@@ -96,28 +104,33 @@ impl WalArchive {
                 Some(info) => {
                     let mut hasher = blake3::Hasher::new();
                     hasher.update_reader(&mut content).map_err(unreadable)?;
-                    compare(&info, Digest::finish(&hasher)).map(|()| None)
+                    compare(&info, Digest::finish(&hasher))?;
+                    Ok(EncodedWal { parts: None, info })
                 }
-                None => encode::encode(&source, &mut content, codec, workers).map(Some),
+                None => encode::encode(&source, &mut content, codec, workers),
             }
         })
         .await??;
-        let Some(EncodedWal { parts, info }) = encoded else {
-            return Ok(PutOutcome::AlreadyThere);
+        let EncodedWal { parts, info } = encoded;
+        let Some(parts) = parts else {
+            return Ok(Put { outcome: PutOutcome::AlreadyThere, info });
         };
-        match self.cluster.store().create(&self.path(&name), Payload::from(parts)).await {
-            Ok(()) => Ok(PutOutcome::Stored),
-            // Another writer was faster, or the store lost its answer to our first attempt.
-            Err(error) if error.kind() == StoreErrorKind::AlreadyExists => {
-                let Some(there) = self.info(&name).await? else { return Err(error.into()) };
-                compare(&there, info.blake3).map(|()| PutOutcome::AlreadyThere)
-            }
-            Err(error) => Err(error.into()),
-        }
+        let outcome =
+            match self.cluster.store().create(&self.path(&name), Payload::from(parts)).await {
+                Ok(()) => PutOutcome::Stored,
+                // Another writer was faster, or the store lost its answer to our first attempt.
+                Err(error) if error.kind() == StoreErrorKind::AlreadyExists => {
+                    let Some(there) = self.info(&name).await? else { return Err(error.into()) };
+                    compare(&there, info.blake3)?;
+                    PutOutcome::AlreadyThere
+                }
+                Err(error) => return Err(error.into()),
+            };
+        Ok(Put { outcome, info })
     }
 
     /// Stores a file that is in memory.
-    pub async fn put_bytes(&self, name: WalFileName, content: Bytes) -> Result<PutOutcome> {
+    pub async fn put_bytes(&self, name: WalFileName, content: Bytes) -> Result<Put> {
         self.put(name, move || Ok(std::io::Cursor::new(content.clone()))).await
     }
 
@@ -206,7 +219,7 @@ impl WalArchive {
         Ok(timelines)
     }
 
-    /// Whether anything at all can be read: for callers that must tell "absent" from "broken".
+    /// The cluster that it belongs to.
     pub fn cluster(&self) -> &Cluster {
         &self.cluster
     }

@@ -24,7 +24,8 @@ pub(crate) const TRAILER_LEN: usize = 12;
 
 /// A WAL object, ready to be stored.
 pub(crate) struct EncodedWal {
-    pub(crate) parts: Vec<Bytes>,
+    /// Its bytes; `None` when the archive has it already.
+    pub(crate) parts: Option<Vec<Bytes>>,
     pub(crate) info: WalInfo,
 }
 
@@ -72,7 +73,7 @@ pub(crate) fn encode(
         content: scanner.finish(size)?,
     };
     parts.push(encode_info(&info)?);
-    Ok(EncodedWal { parts, info })
+    Ok(EncodedWal { parts: Some(parts), info })
 }
 
 /// The last frame of the object and its trailer.

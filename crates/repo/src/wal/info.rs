@@ -35,7 +35,7 @@ pub struct SegmentContent {
     pub last_record: Option<Lsn>,
     /// Where valid WAL ends in this segment.
     pub end_lsn: Lsn,
-    /// The commits and aborts that end in this segment.
+    /// The commits and aborts that lie wholly in this segment.
     pub transactions: Option<Transactions>,
     /// The restore points, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -51,10 +51,10 @@ pub struct Transactions {
     pub first_time: Timestamp,
     /// The latest.
     pub last_time: Timestamp,
-    /// The least transaction ID among them, as an unsigned number.
-    pub least_xid: u32,
-    /// The greatest.
-    pub greatest_xid: u32,
+    /// The oldest transaction among them, in the order of transaction IDs, which wraps.
+    pub oldest_xid: u32,
+    /// The newest.
+    pub newest_xid: u32,
 }
 
 /// What `pg_create_restore_point` left.

@@ -10,7 +10,7 @@ mod info;
 mod ranges;
 mod stored;
 
-pub use archive::{PutOutcome, WalArchive};
+pub use archive::{Put, PutOutcome, WalArchive};
 pub use info::{RestorePoint, SegmentContent, Transactions, WalInfo};
 pub use ranges::WalRange;
 pub use stored::StoredWal;

@@ -55,12 +55,9 @@ pub(crate) async fn fold(
                 range.last = number;
                 range.stored_bytes += bytes;
             }
-            _ => ranges.push(WalRange {
-                timeline,
-                first: number,
-                last: number,
-                stored_bytes: bytes,
-            }),
+            _ => {
+                ranges.push(WalRange { timeline, first: number, last: number, stored_bytes: bytes })
+            }
         }
     }
     Ok(ranges)

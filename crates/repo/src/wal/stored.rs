@@ -19,9 +19,8 @@ pub struct StoredWal {
 
 impl StoredWal {
     pub(crate) fn open(path: String, bytes: Bytes) -> Result<Self> {
-        let info = info_in_tail(&path, &bytes)?.ok_or_else(|| {
-            Error::corrupt(&path, "it is cut off before its description")
-        })?;
+        let info = info_in_tail(&path, &bytes)?
+            .ok_or_else(|| Error::corrupt(&path, "it is cut off before its description"))?;
         Ok(Self { path, bytes, info })
     }
 
@@ -74,9 +73,8 @@ impl StoredWal {
     /// first byte is written.
     pub fn write_to(&self, file: &mut File, workers: usize) -> Result<()> {
         for part in self.decode(workers)? {
-            file.write_all(&part).map_err(|e| {
-                Error::local(format!("{} can't be written", self.info.name), e)
-            })?;
+            file.write_all(&part)
+                .map_err(|e| Error::local(format!("{} can't be written", self.info.name), e))?;
         }
         Ok(())
     }

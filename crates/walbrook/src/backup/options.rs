@@ -1,0 +1,86 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use walbrook_replication::{Checkpoint, ConnInfo};
+use walbrook_repo::Codec;
+use walbrook_store::StoreUrl;
+
+/// How the WAL that a backup needs comes into the repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WalMode {
+    /// By the server's own archiver when it is seen to archive to this repository, otherwise by
+    /// streaming.
+    #[default]
+    Auto,
+    /// By streaming it over a second connection while the backup runs.
+    Stream,
+    /// By the server's archiver: the backup waits for it.
+    Archive,
+}
+
+/// What to back up, to where, and how.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use walbrook::{BackupOptions, ConnInfo, Environment, NoProgress};
+///
+/// let server = ConnInfo::parse("host=db1 user=backup", &Environment::from_process())?;
+/// let options = BackupOptions::new("file:///backups".parse()?, "prod", server);
+/// let record = walbrook::backup(&options, &NoProgress).await?;
+/// println!("{}", record.id);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct BackupOptions {
+    /// The repository.
+    pub repository: StoreUrl,
+    /// The cluster's name in it.
+    pub cluster: String,
+    /// The server.
+    pub server: ConnInfo,
+    /// Whether the repository is created when there is none.
+    pub create: bool,
+    /// Whether a server with another system identifier is accepted under the cluster's name: after
+    /// `pg_upgrade`, or a new `initdb`.
+    pub new_system: bool,
+    /// Free text for the record and for `backup_label`.
+    pub label: String,
+    /// Free keys and values for the record.
+    pub annotations: BTreeMap<String, String>,
+    /// How content is compressed.
+    pub codec: Codec,
+    /// Frames that are compressed at once.
+    pub jobs: usize,
+    /// How soon the server's checkpoint is to be done.
+    pub checkpoint: Checkpoint,
+    /// The most that the server sends, in KiB per second.
+    pub max_rate: Option<u32>,
+    /// How the WAL comes into the repository.
+    pub wal: WalMode,
+    /// How long to wait for WAL after the copy is complete.
+    pub wal_timeout: Duration,
+}
+
+impl BackupOptions {
+    /// The usual ones: a repository is created when there is none, the checkpoint is fast, content
+    /// is compressed with zstd on every core.
+    pub fn new(repository: StoreUrl, cluster: impl Into<String>, server: ConnInfo) -> Self {
+        Self {
+            repository,
+            cluster: cluster.into(),
+            server,
+            create: true,
+            new_system: false,
+            label: "walbrook".to_owned(),
+            annotations: BTreeMap::new(),
+            codec: Codec::default(),
+            jobs: std::thread::available_parallelism().map_or(1, usize::from),
+            checkpoint: Checkpoint::Fast,
+            max_rate: None,
+            wal: WalMode::Auto,
+            wal_timeout: Duration::from_secs(300),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+use jiff::Timestamp;
+use serde::Serialize;
+use walbrook_repo::{BackupId, BackupRecord, SystemRecord};
+use walbrook_types::{Lsn, TimelineId, WalFileName};
+
+/// What a repository holds of one cluster.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct ClusterListing {
+    /// The cluster's name.
+    pub cluster: String,
+    /// Its systems, oldest first: a cluster that went through `pg_upgrade` has several.
+    pub systems: Vec<SystemListing>,
+}
+
+/// What a repository holds of one system of a cluster.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct SystemListing {
+    /// The system.
+    pub system: SystemRecord,
+    /// Its backups, oldest first.
+    pub backups: Vec<BackupListing>,
+    /// What can be recovered to, for each timeline.
+    pub windows: Vec<RecoveryWindow>,
+    /// WAL segments that are missing between others.
+    pub gaps: Vec<WalGap>,
+    /// What its WAL takes in the repository, in bytes.
+    pub wal_bytes: u64,
+    /// How many segments there are.
+    pub wal_segments: u64,
+}
+
+/// A backup and whether it can be restored.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct BackupListing {
+    /// The backup.
+    #[serde(flatten)]
+    pub record: BackupRecord,
+    /// Whether the WAL that makes it consistent is in the repository.
+    pub restorable: bool,
+}
+
+/// A span of moments to any of which a cluster can be restored.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct RecoveryWindow {
+    /// The timeline to follow.
+    pub timeline: TimelineId,
+    /// The oldest backup that it begins with.
+    pub first_backup: BackupId,
+    /// The newest backup within it.
+    pub last_backup: BackupId,
+    /// The first position that can be restored to.
+    pub from_lsn: Lsn,
+    /// The first moment that can be restored to, by the server's clock.
+    pub from_time: Timestamp,
+    /// The end of the WAL that follows without a gap.
+    pub to_lsn: Lsn,
+    /// The time of the last transaction in it; `None` when there is none to tell it by: then
+    /// nothing happened after `from_time`.
+    pub to_time: Option<Timestamp>,
+}
+
+/// WAL segments that are missing from the middle of a timeline.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct WalGap {
+    /// The timeline.
+    pub timeline: TimelineId,
+    /// The first one missing.
+    pub first: WalFileName,
+    /// The last one missing.
+    pub last: WalFileName,
+    /// How many are missing.
+    pub segments: u64,
+}

@@ -1,0 +1,129 @@
+//! What a repository holds, and what can be recovered from it.
+
+mod listing;
+
+pub use listing::{BackupListing, ClusterListing, RecoveryWindow, SystemListing, WalGap};
+
+use walbrook_repo::{BackupRecord, Cluster, Repository, SystemRecord, WalRange};
+use walbrook_store::StoreUrl;
+use walbrook_types::{SegmentNumber, WalFileName, WalSegmentSize};
+
+use crate::wal_path::{WalPath, paths};
+use crate::{Error, ErrorKind, Result};
+
+/// Lists one cluster of a repository, or all of them: backups, the moments that can be recovered
+/// to, and where WAL is missing.
+pub async fn list(repository: &StoreUrl, cluster: Option<&str>) -> Result<Vec<ClusterListing>> {
+    let repository = Repository::open(walbrook_store::open(repository)?).await?;
+    let names = match cluster {
+        Some(name) => vec![name.to_owned()],
+        None => repository.clusters().await?,
+    };
+    let mut listings = Vec::with_capacity(names.len());
+    for name in names {
+        listings.push(list_cluster(&repository.cluster(&name)?, cluster.is_some()).await?);
+    }
+    Ok(listings)
+}
+
+async fn list_cluster(cluster: &Cluster, must_exist: bool) -> Result<ClusterListing> {
+    let systems = cluster.systems().await?;
+    if systems.is_empty() && must_exist {
+        let known = cluster.repository().clusters().await?.join(", ");
+        let known = if known.is_empty() { "none".to_owned() } else { known };
+        let message = format!(
+            "there is no cluster {:?} in the repository at {}: it has {known}",
+            cluster.name(),
+            cluster.repository().store().location()
+        );
+        return Err(Error::new(ErrorKind::NotFound, message));
+    }
+    let backups = cluster.backups().await?;
+    let mut listing = ClusterListing { cluster: cluster.name().to_owned(), systems: Vec::new() };
+    for system in systems {
+        let own = |b: &&BackupRecord| b.server.system_identifier == system.system_identifier;
+        let own: Vec<BackupRecord> = backups.iter().filter(own).cloned().collect();
+        listing.systems.push(list_system(cluster, system, own).await?);
+    }
+    Ok(listing)
+}
+
+async fn list_system(
+    cluster: &Cluster,
+    system: SystemRecord,
+    records: Vec<BackupRecord>,
+) -> Result<SystemListing> {
+    let size = system.wal_segment_size;
+    let archive = cluster.wal(&system);
+    let paths = paths(&archive).await?;
+    let mut windows = Vec::new();
+    for path in &paths {
+        windows.extend(windows_of(path, &records).await?);
+    }
+    let mut gaps = Vec::new();
+    let (mut wal_bytes, mut wal_segments) = (0, 0);
+    for timeline in archive.timelines().await? {
+        let ranges = archive.ranges(timeline).await?;
+        wal_bytes += ranges.iter().map(|range| range.stored_bytes).sum::<u64>();
+        wal_segments += ranges.iter().map(WalRange::segments).sum::<u64>();
+        gaps.extend(ranges.windows(2).map(|pair| gap(&pair[0], &pair[1], size)));
+    }
+    let backups = records
+        .into_iter()
+        .map(|record| BackupListing {
+            restorable: paths.iter().any(|path| is_restorable(path, &record)),
+            record,
+        })
+        .collect();
+    Ok(SystemListing { system, backups, windows, gaps, wal_bytes, wal_segments })
+}
+
+/// Whether the WAL that makes a backup consistent is there, along this path.
+pub(crate) fn is_restorable(path: &WalPath, record: &BackupRecord) -> bool {
+    path.contains(record.span.timeline, record.span.stop_lsn) && missing_for(path, record).is_none()
+}
+
+/// The first segment that a backup needs to be consistent and that is missing.
+pub(crate) fn missing_for(path: &WalPath, record: &BackupRecord) -> Option<WalFileName> {
+    let size = path.size();
+    let first = size.segment_of(record.span.start_lsn);
+    path.first_missing(first, size.segment_before(record.span.stop_lsn))
+}
+
+/// The windows of one timeline: backups from which the same end is reached share one.
+async fn windows_of(path: &WalPath, records: &[BackupRecord]) -> Result<Vec<RecoveryWindow>> {
+    let mut windows: Vec<(SegmentNumber, RecoveryWindow)> = Vec::new();
+    for record in records.iter().filter(|record| is_restorable(path, record)) {
+        let first = path.size().segment_of(record.span.start_lsn);
+        let Some(last) = path.reach(first) else { continue };
+        match windows.iter_mut().find(|(end, _)| *end == last) {
+            Some((_, window)) => window.last_backup = record.id.clone(),
+            None => {
+                let transaction = path.last_transaction(first, last).await?;
+                let transactions = transaction.and_then(|info| info.content?.transactions);
+                let window = RecoveryWindow {
+                    timeline: path.timeline(),
+                    first_backup: record.id.clone(),
+                    last_backup: record.id.clone(),
+                    from_lsn: record.span.stop_lsn,
+                    from_time: record.span.earliest_target(),
+                    to_lsn: path.end_lsn(last).await?,
+                    to_time: transactions.map(|transactions| transactions.last_time),
+                };
+                windows.push((last, window));
+            }
+        }
+    }
+    Ok(windows.into_iter().map(|(_, window)| window).collect())
+}
+
+fn gap(before: &WalRange, after: &WalRange, size: WalSegmentSize) -> WalGap {
+    let (first, last) = (before.last.next(), SegmentNumber(after.first.0 - 1));
+    let name = |number| WalFileName::segment(before.timeline, number, size);
+    WalGap {
+        timeline: before.timeline,
+        first: name(first),
+        last: name(last),
+        segments: last.0 - first.0 + 1,
+    }
+}

@@ -1,0 +1,46 @@
+//! PostgreSQL backup as a library: what the `walbrook-*` commands do, for Rust programs.
+//!
+//! [`backup`] takes a full backup of a running server over the replication protocol; [`push`] and
+//! [`fetch`] are the work of an `archive_command` and a `restore_command`; [`list`] tells what a
+//! repository holds and what can be recovered from it; [`plan_restore`] plans a restore, and
+//! [`RestorePlan::execute`] carries it out. Each takes its options as a value that is made with
+//! `new` and then adjusted, and returns an [`Error`] that says what failed and what to do.
+//!
+//! All are futures for a tokio runtime with I/O and time, and are cancelled by being dropped: a
+//! repository stays valid, and a directory that was being restored is cleared. A [`Progress`]
+//! watches the long ones. Nothing prints, and nothing exits.
+//!
+//! Underneath, and of use by themselves, are [`replication`], [`repo`], [`store`], [`wal`],
+//! [`page`] and [`types`].
+#![forbid(unsafe_code)]
+
+mod archive;
+mod backup;
+mod catalog;
+mod error;
+mod progress;
+mod restore;
+mod wal_path;
+
+pub use archive::{FetchOptions, FetchOutcome, PushOptions, fetch, push};
+pub use backup::{BackupOptions, WalMode, backup};
+pub use catalog::{BackupListing, ClusterListing, RecoveryWindow, SystemListing, WalGap, list};
+pub use error::{Error, ErrorKind, Result};
+pub use progress::{NoProgress, Phase, Progress};
+pub use restore::{
+    RestoreOptions, RestorePlan, RestoreReport, TablespacePlan, Target, TargetAction,
+    TargetTimeline, plan_restore,
+};
+
+pub use walbrook_page as page;
+pub use walbrook_replication as replication;
+pub use walbrook_repo as repo;
+pub use walbrook_store as store;
+pub use walbrook_types as types;
+pub use walbrook_wal as wal;
+
+pub use walbrook_replication::{Checkpoint, ConnInfo, Environment};
+pub use walbrook_repo::{BackupId, BackupRecord, Codec, PutOutcome};
+pub use walbrook_store::StoreUrl;
+
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");

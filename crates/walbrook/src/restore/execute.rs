@@ -1,0 +1,76 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use walbrook_repo::BackupReader;
+
+use crate::restore::directory::Directories;
+use crate::restore::files::{FileWriter, write_control_file};
+use crate::restore::{RestorePlan, settings};
+use crate::{Error, ErrorKind, Phase, Progress, Result};
+
+/// What a restore has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RestoreReport {
+    /// Files that were written.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl RestorePlan {
+    /// Restores: writes and checks every file, and leaves a data directory on which a server that
+    /// is started recovers to the target by itself.
+    ///
+    /// The file without which no server starts, `global/pg_control`, is written last, when all
+    /// the rest is durable. When this fails, or its future is dropped, the directories are
+    /// cleared again; after a crash the next restore into them clears them.
+    pub async fn execute(&self, progress: &dyn Progress) -> Result<RestoreReport> {
+        let record = &self.backup;
+        progress.begin(Phase::Restore, Some(record.size.database_bytes));
+        let root = self.options.data_directory.clone();
+        let mut paths: Vec<PathBuf> = vec![root.clone()];
+        paths.extend(self.tablespaces.iter().map(|tablespace| tablespace.location.clone()));
+        let directories = tokio::task::spawn_blocking(move || Directories::begin(paths)).await??;
+
+        let mut known_damage: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+        for page in &record.damage.listed {
+            known_damage.entry(page.path.clone()).or_default().push(page.block);
+        }
+        let located = self.tablespaces.iter().map(|t| (t.oid, t.location.clone()));
+        let writer = Arc::new(FileWriter {
+            reader: BackupReader::new(&self.cluster, record.clone()),
+            root: root.clone(),
+            tablespaces: located.collect(),
+            jobs: self.options.jobs,
+            checksums: record.server.data_checksums,
+            start_lsn: record.span.start_lsn,
+            known_damage,
+            all_damage_listed: record.damage.pages == record.damage.listed.len() as u64,
+        });
+        let mut control = None;
+        for index in 0..record.manifest.len() {
+            let shard = writer.reader.shard(index).await?;
+            let found = writer.write_shard(shard, progress).await?;
+            control = control.or(found);
+        }
+        let control = control.ok_or_else(|| {
+            let message = format!("backup {} has no global/pg_control", record.id);
+            Error::new(ErrorKind::Corrupt, message)
+        })?;
+
+        progress.begin(Phase::Sync, None);
+        let heading = format!("Restored by Walbrook {} from backup {}.", crate::VERSION, record.id);
+        let recovery = self.settings.clone();
+        let standby = self.options.standby;
+        tokio::task::spawn_blocking(move || {
+            settings::write(&root, &recovery, standby, &heading)?;
+            directories.sync()?;
+            write_control_file(&root, 0o600, &control)?;
+            directories.finish()
+        })
+        .await??;
+        Ok(RestoreReport { files: record.size.files, bytes: record.size.database_bytes })
+    }
+}

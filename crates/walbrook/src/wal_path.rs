@@ -1,0 +1,221 @@
+//! The WAL that leads to a timeline: which segments there are along its history.
+
+use futures::stream::{self, StreamExt};
+use walbrook_repo::{WalArchive, WalInfo, WalRange};
+use walbrook_types::{Lsn, SegmentNumber, TimelineId, WalFileName, WalSegmentSize};
+use walbrook_wal::TimelineHistory;
+
+use crate::{Error, ErrorKind, Result};
+
+/// A timeline and its ancestors, with the segments that the archive has of each.
+#[derive(Debug)]
+pub(crate) struct WalPath {
+    archive: WalArchive,
+    history: TimelineHistory,
+    /// Newest first, as PostgreSQL looks for segments.
+    steps: Vec<Step>,
+}
+
+#[derive(Debug)]
+struct Step {
+    timeline: TimelineId,
+    /// The first segment that PostgreSQL would look for on this timeline.
+    first: SegmentNumber,
+    /// The last one: that in which a descendant branched off.
+    last: Option<SegmentNumber>,
+    ranges: Vec<WalRange>,
+}
+
+impl WalPath {
+    /// Reads the history of `timeline` and lists the segments along it.
+    pub(crate) async fn load(archive: &WalArchive, timeline: TimelineId) -> Result<Self> {
+        let history = read_history(archive, timeline).await?;
+        let size = archive.segment_size();
+        let mut steps = Vec::new();
+        for (timeline, begin, end) in history.path() {
+            steps.push(Step {
+                timeline,
+                first: size.segment_of(begin),
+                last: end.map(|end| size.segment_before(end)),
+                ranges: archive.ranges(timeline).await?,
+            });
+        }
+        steps.sort_by_key(|step| std::cmp::Reverse(step.timeline));
+        Ok(Self { archive: archive.clone(), history, steps })
+    }
+
+    pub(crate) fn timeline(&self) -> TimelineId {
+        self.history.timeline()
+    }
+
+    pub(crate) fn size(&self) -> WalSegmentSize {
+        self.archive.segment_size()
+    }
+
+    /// Whether a position on `timeline` lies on this path.
+    pub(crate) fn contains(&self, timeline: TimelineId, lsn: Lsn) -> bool {
+        self.history.contains(timeline, lsn)
+    }
+
+    /// The timeline whose copy of a segment PostgreSQL would read, and the last segment of the
+    /// run without a gap that it is in.
+    fn run_at(&self, number: SegmentNumber) -> Option<(TimelineId, SegmentNumber)> {
+        self.steps.iter().find_map(|step| {
+            if number < step.first || step.last.is_some_and(|last| number > last) {
+                return None;
+            }
+            let range = step.ranges.iter().find(|range| range.contains(number))?;
+            let last = step.last.map_or(range.last, |last| last.min(range.last));
+            Some((step.timeline, last))
+        })
+    }
+
+    /// The name of the file that has a segment.
+    pub(crate) fn name(&self, number: SegmentNumber) -> Option<WalFileName> {
+        let (timeline, _) = self.run_at(number)?;
+        Some(WalFileName::segment(timeline, number, self.size()))
+    }
+
+    /// The last segment that can be reached from `first` on without a gap; `None` when `first`
+    /// itself is missing.
+    pub(crate) fn reach(&self, first: SegmentNumber) -> Option<SegmentNumber> {
+        let mut reached = None;
+        let mut next = first;
+        while let Some((timeline, run)) = self.run_at(next) {
+            // A run may lead past the point where a newer timeline has segments of its own.
+            let newer = self.steps.iter().filter(|step| step.timeline > timeline);
+            let switch = newer.map(|step| step.first).filter(|first| *first > next).min();
+            let last = switch.map_or(run, |first| run.min(SegmentNumber(first.0 - 1)));
+            reached = Some(last);
+            // The last segment of a timeline that was left, where its successor has none of the
+            // same number, leads up to the switch and no further.
+            let branched = |step: &Step| step.timeline > timeline && step.first == last;
+            if self.steps.iter().any(branched) {
+                break;
+            }
+            next = last.next();
+        }
+        reached
+    }
+
+    /// The first segment that is missing on the way from `first` to `last`.
+    pub(crate) fn first_missing(
+        &self,
+        first: SegmentNumber,
+        last: SegmentNumber,
+    ) -> Option<WalFileName> {
+        let missing = match self.reach(first) {
+            None => first,
+            Some(reached) if reached < last => reached.next(),
+            Some(_) => return None,
+        };
+        // Named as PostgreSQL would ask for it: on the newest timeline that could have it.
+        let step = self
+            .steps
+            .iter()
+            .find(|s| missing >= s.first && s.last.is_none_or(|last| missing <= last));
+        let timeline = step.map_or(self.timeline(), |step| step.timeline);
+        Some(WalFileName::segment(timeline, missing, self.size()))
+    }
+
+    /// What the object of a segment says of itself.
+    pub(crate) async fn info(&self, number: SegmentNumber) -> Result<WalInfo> {
+        let name = self.name(number).ok_or_else(|| {
+            let name = WalFileName::segment(self.timeline(), number, self.size());
+            Error::new(ErrorKind::NotFound, format!("{name} is not in the repository"))
+        })?;
+        let info = self.archive.info(&name).await?;
+        info.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("{name} was removed from the repository"))
+        })
+    }
+
+    /// Where the WAL ends whose last segment is `last`.
+    pub(crate) async fn end_lsn(&self, last: SegmentNumber) -> Result<Lsn> {
+        let info = self.info(last).await?;
+        let end = info.content.map_or(last.end(self.size()), |content| content.end_lsn);
+        let switch = self.history.switch_lsn(info.name.timeline());
+        Ok(switch.map_or(end, |switch| end.min(switch)))
+    }
+
+    /// The last segment from `first` to `last` in which a transaction ends, with what its object
+    /// says. A quiet server fills few segments between two transactions.
+    pub(crate) async fn last_transaction(
+        &self,
+        first: SegmentNumber,
+        last: SegmentNumber,
+    ) -> Result<Option<WalInfo>> {
+        let mut number = last;
+        loop {
+            let info = self.info(number).await?;
+            if info.content.as_ref().is_some_and(|content| content.transactions.is_some()) {
+                return Ok(Some(info));
+            }
+            if number <= first {
+                return Ok(None);
+            }
+            number = SegmentNumber(number.0 - 1);
+        }
+    }
+
+    /// What the objects of the segments from `first` to `last` say, in order, read ahead.
+    pub(crate) fn infos(
+        &self,
+        first: SegmentNumber,
+        last: SegmentNumber,
+    ) -> impl stream::Stream<Item = Result<(SegmentNumber, WalInfo)>> + '_ {
+        stream::iter(first.0..=last.0)
+            .map(move |number| async move {
+                let number = SegmentNumber(number);
+                Ok((number, self.info(number).await?))
+            })
+            .buffered(16)
+    }
+
+    /// The content of a segment.
+    pub(crate) async fn read(&self, number: SegmentNumber) -> Result<Vec<bytes::Bytes>> {
+        let name = self.info(number).await?.name;
+        let stored = self.archive.get(&name).await?.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("{name} was removed from the repository"))
+        })?;
+        Ok(tokio::task::spawn_blocking(move || stored.decode(2)).await??)
+    }
+}
+
+/// The history of a timeline; the first has none.
+pub(crate) async fn read_history(
+    archive: &WalArchive,
+    timeline: TimelineId,
+) -> Result<TimelineHistory> {
+    if timeline == TimelineId::FIRST {
+        return Ok(TimelineHistory::root(timeline));
+    }
+    let name = WalFileName::TimelineHistory { timeline };
+    let stored = archive.get(&name).await?.ok_or_else(|| {
+        let message = format!(
+            "{name} is not in the repository, so it is not known where timeline {timeline} comes \
+             from: push it with walbrook-push from a server that has it in pg_wal"
+        );
+        Error::new(ErrorKind::NotFound, message)
+    })?;
+    let content = tokio::task::spawn_blocking(move || stored.decode(1)).await??.concat();
+    let corrupt = |what: String| Error::new(ErrorKind::Corrupt, format!("{name}: {what}"));
+    let text = String::from_utf8(content).map_err(|e| corrupt(e.to_string()))?;
+    TimelineHistory::parse(timeline, &text).map_err(|e| corrupt(e.to_string()))
+}
+
+/// The paths to the timelines that the archive knows, ascending. A timeline whose history file is
+/// missing is left out: nothing can be restored along it.
+pub(crate) async fn paths(archive: &WalArchive) -> Result<Vec<WalPath>> {
+    let mut paths = Vec::new();
+    for timeline in archive.timelines().await? {
+        match WalPath::load(archive, timeline).await {
+            Ok(path) => paths.push(path),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                tracing::warn!(%timeline, %error, "passed over");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(paths)
+}
