@@ -52,14 +52,18 @@ impl ErrorKind {
             Self::PermissionDenied => {
                 ("permission denied", "check the credentials and what they are allowed to do")
             }
-            Self::ReadOnly => {
-                ("the file system is read-only", "remount it read-write, or see in the kernel's log why it changed")
+            Self::ReadOnly => (
+                "the file system is read-only",
+                "remount it read-write, or see in the kernel's log why it changed",
+            ),
+            Self::StorageFull => {
+                ("no space left, or the quota is used up", "free or add space, then try again")
             }
-            Self::StorageFull => ("no space left, or the quota is used up", "free or add space, then try again"),
             Self::InvalidPath => ("not a valid object path", ""),
-            Self::OutOfRange => {
-                ("the object is shorter than the range asked for", "it may have been cut short; verify the repository")
-            }
+            Self::OutOfRange => (
+                "the object is shorter than the range asked for",
+                "it may have been cut short; verify the repository",
+            ),
             Self::InvalidUrl => ("not a location of a store", ""),
             Self::UnknownOption => ("unknown option", ""),
             Self::InvalidOption => ("invalid option", ""),
@@ -168,7 +172,9 @@ impl fmt::Display for Error {
         if let Some(operation) = operation {
             write!(f, "cannot {operation}")?;
             match (path, location) {
-                (Some(path), Some(location)) if !path.is_empty() => write!(f, " {path} in {location}")?,
+                (Some(path), Some(location)) if !path.is_empty() => {
+                    write!(f, " {path} in {location}")?
+                }
                 (Some(path), None) => write!(f, " {path}")?,
                 (_, Some(location)) => write!(f, " {location}")?,
                 (None, None) => {}

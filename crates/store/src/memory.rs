@@ -10,7 +10,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
 
-use crate::{Children, Error, ErrorKind, ObjectMeta, Payload, Result, Store, check_path, check_prefix};
+use crate::{
+    Children, Error, ErrorKind, ObjectMeta, Payload, Result, Store, check_path, check_prefix,
+};
 
 /// How many objects one step of a listing copies out of the map.
 const PAGE: usize = 1000;
@@ -29,7 +31,11 @@ struct Object {
 
 impl Object {
     fn meta(&self, path: &str) -> ObjectMeta {
-        ObjectMeta { path: path.to_owned(), size: self.content.len() as u64, modified: self.modified }
+        ObjectMeta {
+            path: path.to_owned(),
+            size: self.content.len() as u64,
+            modified: self.modified,
+        }
     }
 }
 
@@ -113,7 +119,9 @@ impl Store for MemoryStore {
         let content = self.object("read", path)?.content;
         let bounds = (usize::try_from(range.start), usize::try_from(range.end));
         match bounds {
-            (Ok(start), Ok(end)) if start < end && end <= content.len() => Ok(content.slice(start..end)),
+            (Ok(start), Ok(end)) if start < end && end <= content.len() => {
+                Ok(content.slice(start..end))
+            }
             _ => {
                 let message = format!("bytes {range:?} are not in its {} bytes", content.len());
                 Err(self.describe(Error::new(ErrorKind::OutOfRange, message), "read", path))

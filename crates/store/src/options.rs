@@ -61,8 +61,11 @@ impl Scheme {
         let names: Vec<_> = options.iter().map(|option| option.name).collect();
         match near {
             _ if options.is_empty() => error.with_remedy("they take no options"),
-            Some(near) => error
-                .with_remedy(format!("did you mean {}? There are: {}", near.name, names.join(", "))),
+            Some(near) => error.with_remedy(format!(
+                "did you mean {}? There are: {}",
+                near.name,
+                names.join(", ")
+            )),
             None => error.with_remedy(format!("there are: {}", names.join(", "))),
         }
     }
@@ -178,10 +181,22 @@ const S3: &[OptionInfo] = with_common![
     option("web_identity_token_file", Shape::Text, "file with a web identity token"),
     option("anonymous", Shape::Flag, "send no credentials"),
     option("virtual_hosted", Shape::Flag, "put the bucket into the host name (false)"),
-    option("path_style", Shape::Flag, "put the bucket into the path: the opposite of virtual_hosted (true)"),
+    option(
+        "path_style",
+        Shape::Flag,
+        "put the bucket into the path: the opposite of virtual_hosted (true)"
+    ),
     option("unsigned_payload", Shape::Flag, "do not sign the content, for speed over TLS"),
-    option("checksum", Shape::OneOf(&["sha256", "crc64nvme"]), "checksum sent along, which the service verifies"),
-    option("sse", Shape::OneOf(&["AES256", "aws:kms", "aws:kms:dsse"]), "encryption by the service"),
+    option(
+        "checksum",
+        Shape::OneOf(&["sha256", "crc64nvme"]),
+        "checksum sent along, which the service verifies"
+    ),
+    option(
+        "sse",
+        Shape::OneOf(&["AES256", "aws:kms", "aws:kms:dsse"]),
+        "encryption by the service"
+    ),
     option("sse_kms_key_id", Shape::Text, "key for aws:kms"),
     option("sse_bucket_key", Shape::Flag, "use the bucket's key with aws:kms"),
     option("request_payer", Shape::Flag, "agree to pay for requests"),
@@ -193,7 +208,7 @@ const GCS: &[OptionInfo] = with_common![
     secret("service_account_key", "content of that file"),
     option("application_credentials", Shape::Text, "JSON file of application default credentials"),
     secret("bearer_token", "OAuth access token"),
-    option("anonymous", Shape::Flag, "send no credentials"),
+    option("anonymous", Shape::Flag, "send no credentials; for reading only"),
 ];
 
 const AZURE: &[OptionInfo] = with_common![
@@ -201,7 +216,11 @@ const AZURE: &[OptionInfo] = with_common![
     secret("access_key", "key of the storage account, in base64"),
     secret("sas_token", "shared access signature: a query string"),
     secret("bearer_token", "OAuth access token"),
-    option("endpoint", Shape::Endpoint, "URL of the service including the account, for other clouds"),
+    option(
+        "endpoint",
+        Shape::Endpoint,
+        "URL of the service including the account, for other clouds"
+    ),
     option("client_id", Shape::Text, "id of an application or managed identity"),
     secret("client_secret", "secret of the application"),
     option("tenant_id", Shape::Text, "directory of the application"),

@@ -69,7 +69,8 @@ mod tests {
 
     #[test]
     fn accepts_what_the_repository_uses() {
-        for path in ["walbrook.json", "prod/backups/20261122T040000Z-ab12/pack-1", "a/b.c/d_e-F.9"] {
+        for path in ["walbrook.json", "prod/backups/20261122T040000Z-ab12/pack-1", "a/b.c/d_e-F.9"]
+        {
             check_path(path).unwrap();
         }
         check_prefix("").unwrap();
@@ -81,8 +82,28 @@ mod tests {
         let long = "a".repeat(256);
         let deep = ["ab"; 300].join("/");
         let bad = [
-            "", "/", "/a", "a/", "a//b", ".", "..", "a/../b", "a/.", ".tmp-1", "a/.hidden", "a b", "a\\b",
-            "a\0", "ä", "a%2f", "a:b", "a\n", "~", "a*", &long, &deep,
+            "",
+            "/",
+            "/a",
+            "a/",
+            "a//b",
+            ".",
+            "..",
+            "a/../b",
+            "a/.",
+            ".tmp-1",
+            "a/.hidden",
+            "a b",
+            "a\\b",
+            "a\0",
+            "ä",
+            "a%2f",
+            "a:b",
+            "a\n",
+            "~",
+            "a*",
+            &long,
+            &deep,
         ];
         for path in bad {
             let e = check_path(path).unwrap_err();

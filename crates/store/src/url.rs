@@ -80,7 +80,10 @@ impl StoreUrl {
 
     #[cfg(feature = "cloud")]
     pub(crate) fn secrets(&self) -> impl Iterator<Item = &str> {
-        self.options.iter().filter(|(name, _)| self.is_secret(name)).map(|(_, value)| value.as_str())
+        self.options
+            .iter()
+            .filter(|(name, _)| self.is_secret(name))
+            .map(|(_, value)| value.as_str())
     }
 
     pub(crate) fn place(&self) -> &Place {
@@ -110,7 +113,8 @@ impl FromStr for StoreUrl {
             "file" => match url.to_file_path() {
                 Ok(path) => Place::Directory(path),
                 Err(()) => {
-                    return Err(invalid(text, "it names a host").with_remedy("write file:///path, with three slashes"));
+                    return Err(invalid(text, "it names a host")
+                        .with_remedy("write file:///path, with three slashes"));
                 }
             },
             "memory" if matches!(url.path(), "" | "/") && url.host().is_none() => Place::Memory,
@@ -182,7 +186,9 @@ impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for byte in self.0.bytes() {
             match byte {
-                b if b.is_ascii_alphanumeric() || b"-._~:/*@,".contains(&b) => write!(f, "{}", char::from(b))?,
+                b if b.is_ascii_alphanumeric() || b"-._~:/*@,".contains(&b) => {
+                    write!(f, "{}", char::from(b))?
+                }
                 b => write!(f, "%{b:02X}")?,
             }
         }
@@ -230,7 +236,10 @@ mod tests {
         assert_eq!(parse(&url.to_string()), url);
         let url = url.with_option("region", "eu-north-1").unwrap();
         assert_eq!(url.option("region"), Some("eu-north-1"));
-        assert_eq!(parse("az://box?account=a&access_key=x%2By%3D").option("access_key"), Some("x+y="));
+        assert_eq!(
+            parse("az://box?account=a&access_key=x%2By%3D").option("access_key"),
+            Some("x+y=")
+        );
     }
 
     #[test]
@@ -251,15 +260,22 @@ mod tests {
 
     #[test]
     fn secrets_are_never_shown() {
-        let url = parse("s3://bucket?access_key_id=AKIA&secret_access_key=hunter2&session_token=hunter2");
+        let url =
+            parse("s3://bucket?access_key_id=AKIA&secret_access_key=hunter2&session_token=hunter2");
         for shown in [url.to_string(), format!("{url:?}"), url.without_secrets().to_string()] {
             assert!(!shown.contains("hunter2"), "{shown}");
         }
-        assert_eq!(url.to_string(), "s3://bucket?access_key_id=AKIA&secret_access_key=***&session_token=***");
+        assert_eq!(
+            url.to_string(),
+            "s3://bucket?access_key_id=AKIA&secret_access_key=***&session_token=***"
+        );
         assert_eq!(url.without_secrets().to_string(), "s3://bucket?access_key_id=AKIA");
-        for text in
-            ["s3://key:hunter2@bucket", "s3://key:hunter2@bucket:x/", "key:hunter2@b", "x?secret_access_key=hunter2"]
-        {
+        for text in [
+            "s3://key:hunter2@bucket",
+            "s3://key:hunter2@bucket:x/",
+            "key:hunter2@b",
+            "x?secret_access_key=hunter2",
+        ] {
             let e = text.parse::<StoreUrl>().unwrap_err();
             assert!(!format!("{e} {e:?}").contains("hunter2"), "{e} {e:?}");
         }

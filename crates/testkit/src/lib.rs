@@ -23,6 +23,8 @@ mod binaries;
 mod builder;
 mod cluster;
 mod error;
+#[cfg(feature = "store")]
+mod fault_store;
 mod fingerprint;
 mod installation;
 mod obtain;
@@ -39,6 +41,8 @@ pub use binaries::built_binary;
 pub use builder::Builder;
 pub use cluster::{Cluster, StopMode};
 pub use error::{Error, ErrorKind, Result};
+#[cfg(feature = "store")]
+pub use fault_store::{Call, Calls, Fault, FaultStore, Rule};
 pub use fingerprint::{Digest, Fingerprint, fingerprint, fingerprint_all, sequences};
 pub use installation::{Installation, SUPPORTED_MAJORS, installations, majors};
 pub use obtain::{cache_dir, ensure_postgres};

@@ -50,8 +50,13 @@ pub(super) fn client(
     };
     built.map_err(|e| {
         let cause = classifier.error(e);
-        let error = Error::new(ErrorKind::InvalidOption, "the options do not make a working client");
-        error.with_remedy("correct the options, or the variables of the environment that stand in for them").with_source(cause)
+        let error =
+            Error::new(ErrorKind::InvalidOption, "the options do not make a working client");
+        error
+            .with_remedy(
+                "correct the options, or the variables of the environment that stand in for them",
+            )
+            .with_source(cause)
     })
 }
 
@@ -97,7 +102,10 @@ fn s3(url: &StoreUrl, bucket: &str) -> Result<AmazonS3Builder> {
     }
     if let Some(path_style) = url.option("path_style").and_then(flag) {
         if url.option("virtual_hosted").and_then(flag) == Some(path_style) {
-            return Err(Error::new(ErrorKind::InvalidOption, "path_style and virtual_hosted contradict each other"));
+            return Err(Error::new(
+                ErrorKind::InvalidOption,
+                "path_style and virtual_hosted contradict each other",
+            ));
         }
         builder = builder.with_virtual_hosted_style_request(!path_style);
     }
@@ -105,7 +113,8 @@ fn s3(url: &StoreUrl, bucket: &str) -> Result<AmazonS3Builder> {
     let endpoint = builder
         .get_config_value(&Key::S3Endpoint)
         .or_else(|| builder.get_config_value(&Key::Endpoint));
-    let ca_file = url.option("ca_file").map(str::to_owned).or_else(|| std::env::var("AWS_CA_BUNDLE").ok());
+    let ca_file =
+        url.option("ca_file").map(str::to_owned).or_else(|| std::env::var("AWS_CA_BUNDLE").ok());
     Ok(builder
         .with_bucket_name(bucket)
         .with_conditional_put(S3ConditionalPut::ETagMatch)
@@ -125,7 +134,10 @@ fn server_side_encryption(url: &StoreUrl, builder: AmazonS3Builder) -> Result<Am
         Some("aws:kms") => builder.with_sse_kms_encryption(key),
         Some("aws:kms:dsse") => builder.with_dsse_kms_encryption(key),
         _ => {
-            return Err(Error::new(ErrorKind::InvalidOption, "sse_kms_key_id is for sse=aws:kms or sse=aws:kms:dsse"));
+            return Err(Error::new(
+                ErrorKind::InvalidOption,
+                "sse_kms_key_id is for sse=aws:kms or sse=aws:kms:dsse",
+            ));
         }
     };
     match url.option("sse_bucket_key").and_then(flag) {
@@ -135,7 +147,9 @@ fn server_side_encryption(url: &StoreUrl, builder: AmazonS3Builder) -> Result<Am
 }
 
 fn config_key(name: &str) -> Result<AmazonS3ConfigKey> {
-    name.parse().map_err(|e| Error::new(ErrorKind::Other, "a key that object_store should know").with_source(e))
+    name.parse().map_err(|e| {
+        Error::new(ErrorKind::Other, "a key that object_store should know").with_source(e)
+    })
 }
 
 fn gcs(url: &StoreUrl, bucket: &str) -> Result<GoogleCloudStorageBuilder> {
@@ -185,7 +199,8 @@ fn azure(url: &StoreUrl, container: &str) -> Result<MicrosoftAzureBuilder> {
         ("msi_endpoint", Key::MsiEndpoint),
     ];
     let flags = [("use_azure_cli", Key::UseAzureCli), ("anonymous", Key::SkipSignature)];
-    let own = given(url, &credentials.map(|(name, _)| name)) || given(url, &flags.map(|(name, _)| name));
+    let own =
+        given(url, &credentials.map(|(name, _)| name)) || given(url, &flags.map(|(name, _)| name));
     let mut builder = MicrosoftAzureBuilder::new();
     for (key, value) in environment::<Key>("AZURE_") {
         let credential = credentials.iter().chain(&flags).any(|(_, known)| key == *known);
@@ -236,24 +251,37 @@ fn environment<K: FromStr>(prefix: &str) -> Vec<(K, String)> {
         .collect()
 }
 
-fn client_options(url: &StoreUrl, endpoint: Option<&str>, ca_file: Option<&str>) -> Result<ClientOptions> {
+fn client_options(
+    url: &StoreUrl,
+    endpoint: Option<&str>,
+    ca_file: Option<&str>,
+) -> Result<ClientOptions> {
     let plain = endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));
     let allow_http = url.option("allow_http").and_then(flag).unwrap_or(plain);
     let mut options = ClientOptions::new()
-        .with_user_agent(object_store::HeaderValue::from_static(concat!("walbrook/", env!("CARGO_PKG_VERSION"))))
+        .with_user_agent(object_store::HeaderValue::from_static(concat!(
+            "walbrook/",
+            env!("CARGO_PKG_VERSION")
+        )))
         .with_allow_http(allow_http)
         .with_timeout(url.option("timeout").and_then(seconds).unwrap_or(TIMEOUT))
-        .with_connect_timeout(url.option("connect_timeout").and_then(seconds).unwrap_or(CONNECT_TIMEOUT));
+        .with_connect_timeout(
+            url.option("connect_timeout").and_then(seconds).unwrap_or(CONNECT_TIMEOUT),
+        );
     if let Some(proxy) = url.option("proxy_url") {
         options = options.with_proxy_url(proxy);
     }
     if let Some(file) = ca_file {
         let unusable = || {
-            Error::new(ErrorKind::InvalidOption, format!("the file {file:?} of certificate authorities can't be used"))
-                .with_remedy("name a readable file of certificates in PEM form by the option ca_file")
+            Error::new(
+                ErrorKind::InvalidOption,
+                format!("the file {file:?} of certificate authorities can't be used"),
+            )
+            .with_remedy("name a readable file of certificates in PEM form by the option ca_file")
         };
         let pem = fs::read(file).map_err(|e| unusable().with_source(e))?;
-        let certificates = Certificate::from_pem_bundle(&pem).map_err(|e| unusable().with_source(e))?;
+        let certificates =
+            Certificate::from_pem_bundle(&pem).map_err(|e| unusable().with_source(e))?;
         if certificates.is_empty() {
             return Err(unusable());
         }

@@ -35,7 +35,10 @@ impl Classifier {
 
     fn classify(&self, e: &object_store::Error, text: &str) -> Error {
         use object_store::Error as E;
-        if ["NoSuchBucket", "ContainerNotFound", "specified bucket does not exist"].iter().any(|sign| text.contains(sign)) {
+        if ["NoSuchBucket", "ContainerNotFound", "specified bucket does not exist"]
+            .iter()
+            .any(|sign| text.contains(sign))
+        {
             return Error::new(ErrorKind::StoreMissing, "there is no such bucket or container")
                 .with_remedy("create it, or correct the location");
         }
@@ -45,7 +48,9 @@ impl Classifier {
                 Error::new(ErrorKind::AlreadyExists, "")
             }
             E::PermissionDenied { .. } | E::Unauthenticated { .. } => self.denied(),
-            E::NotSupported { .. } | E::NotImplemented { .. } => Error::new(ErrorKind::Unsupported, ""),
+            E::NotSupported { .. } | E::NotImplemented { .. } => {
+                Error::new(ErrorKind::Unsupported, "")
+            }
             E::InvalidPath { .. } => Error::new(ErrorKind::InvalidPath, ""),
             _ => self.by_text(e, text),
         }
@@ -54,7 +59,10 @@ impl Classifier {
     /// What the type of the error does not tell.
     fn by_text(&self, e: &object_store::Error, text: &str) -> Error {
         // Where the libraries look for credentials when none are configured.
-        if ["169.254.169.254", "169.254.170.", "metadata.google.internal"].iter().any(|sign| text.contains(sign)) {
+        if ["169.254.169.254", "169.254.170.", "metadata.google.internal"]
+            .iter()
+            .any(|sign| text.contains(sign))
+        {
             return Error::new(
                 ErrorKind::PermissionDenied,
                 "no credentials are configured, and none can be had from the machine's metadata service",
@@ -68,11 +76,16 @@ impl Classifier {
                 return Error::new(ErrorKind::Unsupported, "the service does not know this request")
                     .with_remedy("it may lack conditional creation (If-None-Match), which Walbrook can't do without");
             }
-            Some(507) => return Error::new(ErrorKind::StorageFull, "the service has no space left"),
+            Some(507) => {
+                return Error::new(ErrorKind::StorageFull, "the service has no space left");
+            }
             Some(408 | 425 | 429 | 500..) => return unavailable(),
             Some(code) => {
-                return Error::new(ErrorKind::Other, format!("the service refuses the request with status {code}"))
-                    .with_remedy("check the region, the endpoint and the other options");
+                return Error::new(
+                    ErrorKind::Other,
+                    format!("the service refuses the request with status {code}"),
+                )
+                .with_remedy("check the region, the endpoint and the other options");
             }
             None => {}
         }
@@ -80,8 +93,17 @@ impl Classifier {
             return Error::new(ErrorKind::Other, "the service redirects to nowhere")
                 .with_remedy("check the option region, which this bucket may not be in");
         }
+        // Found by object_store itself in the answer.
+        if text.contains("Wanted range starting at") {
+            return Error::new(ErrorKind::OutOfRange, "");
+        }
+        if text.contains("non-partial response") {
+            return Error::new(ErrorKind::Unsupported, "the service ignores ranges");
+        }
         // A response that can't be decoded has most often been cut off.
-        if http_kind(e).is_some_and(|kind| kind != HttpErrorKind::Unknown) || text.contains("error decoding response body") {
+        if http_kind(e).is_some_and(|kind| kind != HttpErrorKind::Unknown)
+            || text.contains("error decoding response body")
+        {
             return unavailable();
         }
         if text.contains("HTTP error") || text.contains("error sending request") {
@@ -91,7 +113,8 @@ impl Classifier {
     }
 
     fn denied(&self) -> Error {
-        let error = Error::new(ErrorKind::PermissionDenied, "the service refuses these credentials");
+        let error =
+            Error::new(ErrorKind::PermissionDenied, "the service refuses these credentials");
         match self.scheme {
             Scheme::S3 => error.with_remedy(
                 "check the keys and that s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket are allowed \
@@ -103,9 +126,13 @@ impl Classifier {
 
     fn how_to_authenticate(&self) -> &'static str {
         match self.scheme {
-            Scheme::S3 => "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the options access_key_id and secret_access_key",
+            Scheme::S3 => {
+                "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the options access_key_id and secret_access_key"
+            }
             Scheme::Gcs => "set GOOGLE_APPLICATION_CREDENTIALS, or the option service_account_file",
-            _ => "set AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN, or the option access_key or sas_token",
+            _ => {
+                "set AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN, or the option access_key or sas_token"
+            }
         }
     }
 
@@ -120,7 +147,9 @@ impl Classifier {
             while let Some(at) = text[from..].find(key) {
                 let start = from + at + key.len();
                 let end = text[start..]
-                    .find(|c: char| c == '&' || c == '"' || c == '\'' || c == ')' || c.is_whitespace())
+                    .find(|c: char| {
+                        c == '&' || c == '"' || c == '\'' || c == ')' || c.is_whitespace()
+                    })
                     .map_or(text.len(), |end| start + end);
                 text.replace_range(start..end, "***");
                 from = start;
@@ -207,23 +236,39 @@ mod tests {
     fn kinds() {
         let c = classifier("s3://b");
         let kind = |text: &str| c.error(generic(text)).kind();
-        assert_eq!(kind("Server returned non-2xx status code: 503 Service Unavailable: x"), ErrorKind::Unavailable);
-        assert_eq!(kind("Server returned non-2xx status code: 416 Range: x"), ErrorKind::OutOfRange);
+        assert_eq!(
+            kind("Server returned non-2xx status code: 503 Service Unavailable: x"),
+            ErrorKind::Unavailable
+        );
+        assert_eq!(
+            kind("Server returned non-2xx status code: 416 Range: x"),
+            ErrorKind::OutOfRange
+        );
         assert_eq!(kind("Server returned non-2xx status code: 501 x"), ErrorKind::Unsupported);
         assert_eq!(kind("Server returned non-2xx status code: 400 x"), ErrorKind::Other);
         let http = HttpError::new(HttpErrorKind::Connect, std::io::Error::other("refused"));
         let e = object_store::Error::Generic { store: "S3", source: Box::new(http) };
         assert_eq!(c.error(e).kind(), ErrorKind::Unavailable);
-        let e = object_store::Error::NotFound { path: "x".into(), source: "<Code>NoSuchBucket</Code>".into() };
+        let e = object_store::Error::NotFound {
+            path: "x".into(),
+            source: "<Code>NoSuchBucket</Code>".into(),
+        };
         assert_eq!(c.error(e).kind(), ErrorKind::StoreMissing);
-        let e = object_store::Error::NotFound { path: "x".into(), source: "<Code>NoSuchKey</Code>".into() };
+        let e = object_store::Error::NotFound {
+            path: "x".into(),
+            source: "<Code>NoSuchKey</Code>".into(),
+        };
         assert_eq!(c.error(e).kind(), ErrorKind::NotFound);
     }
 
     #[test]
     fn secrets_are_taken_out_of_causes() {
-        let c = classifier("az://b?account=a&access_key=aGk%2FaGk%3D&sas_token=%3Fsv%3D1%26sig%3Dhunter2");
-        let e = c.error(generic("GET https://a/b?sv=1&sig=hunter2 key aGk/aGk= or aGk%2FaGk%3D sig=other&x=1"));
+        let c = classifier(
+            "az://b?account=a&access_key=aGk%2FaGk%3D&sas_token=%3Fsv%3D1%26sig%3Dhunter2",
+        );
+        let e = c.error(generic(
+            "GET https://a/b?sv=1&sig=hunter2 key aGk/aGk= or aGk%2FaGk%3D sig=other&x=1",
+        ));
         let shown = format!("{e:?} {}", e.source().unwrap());
         for secret in ["hunter2", "aGk/aGk=", "aGk%2FaGk%3D", "other"] {
             assert!(!shown.contains(secret), "{shown}");

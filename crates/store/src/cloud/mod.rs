@@ -20,7 +20,8 @@ use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, P
 use self::errors::{Classifier, certainly_exists};
 use crate::memory::folder;
 use crate::{
-    Children, Error, ErrorKind, ObjectMeta, Payload, Result, Scheme, Store, StoreUrl, check_path, check_prefix,
+    Children, Error, ErrorKind, ObjectMeta, Payload, Result, Scheme, Store, StoreUrl, check_path,
+    check_prefix,
 };
 
 /// How often a creation is asked for anew when the service says that another is under way.
@@ -82,7 +83,8 @@ impl ObjectStoreBackend {
         let content: PutPayload = content.iter().cloned().collect();
         let (mut conflicts, mut repeated) = (0, false);
         loop {
-            let Err(e) = self.client.put_opts(&key, content.clone(), PutMode::Create.into()).await else {
+            let Err(e) = self.client.put_opts(&key, content.clone(), PutMode::Create.into()).await
+            else {
                 return Ok(());
             };
             let certain = certainly_exists(&e);
@@ -122,7 +124,22 @@ impl ObjectStoreBackend {
         if range.start > range.end {
             return Err(Error::new(ErrorKind::OutOfRange, format!("{range:?} is not a range")));
         }
-        let content = self.client.get_range(&key, range.clone()).await.map_err(|e| self.classifier.error(e))?;
+        let content = match self.client.get_range(&key, range.clone()).await {
+            Ok(content) => content,
+            Err(e) => {
+                let e = self.classifier.error(e);
+                // A range beyond the end puts some services off their stride: all of the object comes,
+                // or a range that makes no sense. The size tells.
+                if matches!(e.kind(), ErrorKind::Unsupported | ErrorKind::Other) {
+                    let size = self.try_head(path).await?.size;
+                    if range.end > size {
+                        let message = format!("it has only {size} bytes");
+                        return Err(Error::new(ErrorKind::OutOfRange, message).with_source(e));
+                    }
+                }
+                return Err(e);
+            }
+        };
         // A service may give what there is of a range.
         if content.len() as u64 != range.end - range.start {
             let message = format!("of the bytes {range:?} it has only {}", content.len());
@@ -142,7 +159,9 @@ impl ObjectStoreBackend {
                 Ok((answer.bytes().await?, size))
             };
             match outcome.await.map_err(|e| self.classifier.error(e)) {
-                Ok((tail, size)) if tail.len() as u64 == size.min(at_most) => return Ok((tail, size)),
+                Ok((tail, size)) if tail.len() as u64 == size.min(at_most) => {
+                    return Ok((tail, size));
+                }
                 Ok(_) => {
                     let message = "the service gave another part of the object than was asked for";
                     return Err(Error::new(ErrorKind::Other, message));
@@ -204,7 +223,9 @@ impl ObjectStoreBackend {
         Ok(listing
             .map_err(|e| self.classifier.error(e))
             .try_filter_map(move |meta| {
-                let found = self.meta(&meta).filter(|meta| after.as_ref().is_none_or(|after| meta.path > *after));
+                let found = self
+                    .meta(&meta)
+                    .filter(|meta| after.as_ref().is_none_or(|after| meta.path > *after));
                 futures::future::ready(in_order(found, &mut last))
             })
             .boxed())
@@ -252,13 +273,15 @@ fn in_order(found: Option<ObjectMeta>, last: &mut String) -> Result<Option<Objec
         return Ok(None);
     }
     let message = format!("it lists {} after {last}, against the order of names", meta.path);
-    Err(Error::new(ErrorKind::Unsupported, message)
-        .with_remedy("use a bucket that lists in order: not a directory bucket or a hierarchical namespace"))
+    Err(Error::new(ErrorKind::Unsupported, message).with_remedy(
+        "use a bucket that lists in order: not a directory bucket or a hierarchical namespace",
+    ))
 }
 
 fn parse(key: &str) -> Result<Path> {
-    Path::parse(key)
-        .map_err(|e| Error::new(ErrorKind::InvalidPath, "the service can't have such a key").with_source(e))
+    Path::parse(key).map_err(|e| {
+        Error::new(ErrorKind::InvalidPath, "the service can't have such a key").with_source(e)
+    })
 }
 
 #[async_trait]

@@ -8,8 +8,8 @@ use std::sync::PoisonError;
 
 use rustix::io::Errno;
 
-use super::temp::{self, Temp};
 use super::Inner;
+use super::temp::{self, Temp};
 use crate::{Error, ErrorKind, Payload, Result};
 
 /// How often to begin anew when directories vanish underneath, which those who delete may cause.
@@ -75,7 +75,7 @@ impl Inner {
     }
 
     fn open_temp(&self, path: &str, dir: &Path) -> Result<Temp> {
-        for _ in 0..ATTEMPTS {
+        for attempt in 1..=ATTEMPTS {
             let opened = {
                 let _complete = self.directories.read().unwrap_or_else(PoisonError::into_inner);
                 Temp::new(dir, self.named_temp)
@@ -87,8 +87,13 @@ impl Inner {
                     }
                     return Ok(temp);
                 }
-                Err(e) if Errno::from_io_error(&e) == Some(Errno::NOENT) => self.make_dirs(path, dir)?,
-                Err(e) => return Err(self.write_error(e)),
+                Err(e) => match Errno::from_io_error(&e) {
+                    Some(Errno::NOENT) => self.make_dirs(path, dir)?,
+                    // What ext4 says to O_TMPFILE in a directory that is being removed. Most often it
+                    // means what it says, and then it stays.
+                    Some(Errno::PERM) if attempt < ATTEMPTS => self.make_dirs(path, dir)?,
+                    _ => return Err(self.write_error(e)),
+                },
             }
         }
         Err(Error::new(ErrorKind::Unavailable, "its directory keeps vanishing"))

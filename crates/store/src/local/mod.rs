@@ -21,7 +21,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
-use crate::{Children, Error, ErrorKind, ObjectMeta, Payload, Result, Store, check_path, check_prefix};
+use crate::{
+    Children, Error, ErrorKind, ObjectMeta, Payload, Result, Store, check_path, check_prefix,
+};
 
 /// Objects as files below a directory, on a local disk or a network file system.
 ///
@@ -73,8 +75,9 @@ impl LocalStore {
     fn build(root: PathBuf, named_temp: bool) -> Result<Self> {
         if !root.is_absolute() {
             let message = format!("the directory {root:?} is not absolute");
-            return Err(Error::new(ErrorKind::InvalidUrl, message)
-                .with_remedy("write the path from the root: a server's working directory is not yours"));
+            return Err(Error::new(ErrorKind::InvalidUrl, message).with_remedy(
+                "write the path from the root: a server's working directory is not yours",
+            ));
         }
         let inner =
             Inner { root, directories: RwLock::default(), swept: Mutex::default(), named_temp };
@@ -128,11 +131,14 @@ impl Inner {
     }
 
     fn read(&self, file: &File, range: Range<u64>) -> Result<Bytes> {
-        let length = usize::try_from(range.end - range.start)
-            .map_err(|_| Error::new(ErrorKind::Unsupported, "more bytes than this machine can address"))?;
+        let length = usize::try_from(range.end - range.start).map_err(|_| {
+            Error::new(ErrorKind::Unsupported, "more bytes than this machine can address")
+        })?;
         let mut content = vec![0; length];
         file.read_exact_at(&mut content, range.start).map_err(|e| match e.kind() {
-            io::ErrorKind::UnexpectedEof => Error::new(ErrorKind::OutOfRange, "the file ended early"),
+            io::ErrorKind::UnexpectedEof => {
+                Error::new(ErrorKind::OutOfRange, "the file ended early")
+            }
             _ => self.read_error(e),
         })?;
         Ok(content.into())

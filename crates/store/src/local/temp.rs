@@ -124,12 +124,12 @@ fn link_nameless(_: &File, _: &Path) -> Result<(), Errno> {
 
 /// Renames if the new name is free; `ENOSYS` or `EINVAL` where the file system can't do that.
 #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
-fn rename_new(from: &Path, to: &Path) -> Result<(), Errno> {
+pub(super) fn rename_new(from: &Path, to: &Path) -> Result<(), Errno> {
     rustix::fs::renameat_with(CWD, from, CWD, to, rustix::fs::RenameFlags::NOREPLACE)
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
-fn rename_new(_: &Path, _: &Path) -> Result<(), Errno> {
+pub(super) fn rename_new(_: &Path, _: &Path) -> Result<(), Errno> {
     Err(Errno::NOSYS)
 }
 
@@ -145,8 +145,12 @@ pub(crate) fn sweep(dir: &Path) {
         if !entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
             continue;
         }
-        let age = entry.metadata().and_then(|m| m.modified()).ok().and_then(|t| now.duration_since(t).ok());
-        if !age.is_some_and(|age| age > STALE) {
+        let age = entry
+            .metadata()
+            .and_then(|m| m.modified())
+            .ok()
+            .and_then(|t| now.duration_since(t).ok());
+        if age.is_none_or(|age| age <= STALE) {
             continue;
         }
         let path = entry.path();

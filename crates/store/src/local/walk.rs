@@ -107,7 +107,12 @@ impl Walk {
     }
 
     /// The smallest names of a directory that come after `last` and may lead past `self.after`.
-    fn read(&self, inner: &Inner, folder: &str, last: Option<&Key>) -> Result<(VecDeque<Key>, Option<Key>)> {
+    fn read(
+        &self,
+        inner: &Inner,
+        folder: &str,
+        last: Option<&Key>,
+    ) -> Result<(VecDeque<Key>, Option<Key>)> {
         // A heap whose top is the largest: what is too large falls off.
         let mut smallest = BinaryHeap::new();
         let mut more = false;
@@ -269,8 +274,11 @@ mod tests {
                 }
                 listed.extend(page.into_iter().map(|meta| meta.path));
             }
-            let wanted: Vec<_> =
-                expected.iter().filter(|p| after.is_none_or(|after| p.as_str() > after)).cloned().collect();
+            let wanted: Vec<_> = expected
+                .iter()
+                .filter(|p| after.is_none_or(|after| p.as_str() > after))
+                .cloned()
+                .collect();
             assert_eq!(listed, wanted, "after {after:?}");
         }
     }

@@ -1,1 +1,0 @@
-//! conformance stub being written
