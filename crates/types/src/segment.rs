@@ -46,8 +46,12 @@ impl WalSegmentSize {
 }
 
 impl fmt::Display for WalSegmentSize {
+    /// As `SHOW wal_segment_size` answers: `16MB`, `1GB`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}MB", self.0 >> 20)
+        match self.0 >> 20 {
+            1024 => f.write_str("1GB"),
+            mib => write!(f, "{mib}MB"),
+        }
     }
 }
 

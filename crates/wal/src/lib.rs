@@ -1,0 +1,56 @@
+//! PostgreSQL's physical write-ahead log, read from bytes.
+//!
+//! [`Decoder`] is fed WAL in pieces of any size and yields [`Record`]s, checked and whole, until the
+//! log ends. A record's [`parts`](Record::parts) are its block references and its main data; what
+//! the main data mean is told by [`XlogRecord`] and [`XactRecord`] for the two resource managers
+//! that a backup lives by.
+//!
+//! [`SegmentScanner`] and [`scan_segment`] look at one segment alone and only as closely as an
+//! archive needs: where its records begin and end, which commits and restore points it holds. They
+//! run at memory speed rather than at the decoder's. [`SegmentHeader`] reads the first bytes of a
+//! segment: version, timeline, position, cluster.
+//!
+//! [`TimelineHistory`] reads the `.history` files that say how timelines descend from each other.
+//!
+//! Everything is synchronous and does no I/O: the caller brings the bytes. Bytes from outside never
+//! cause a panic, nor more memory than the record that they hold. The layouts are those of
+//! PostgreSQL 15 to 18 on 64-bit little-endian machines with WAL pages of 8 KiB.
+#![forbid(unsafe_code)]
+
+mod decoder;
+mod error;
+mod history;
+mod input;
+mod page;
+mod parts;
+mod record;
+mod rmgr;
+mod scan;
+mod version;
+mod xact;
+mod xlog;
+
+pub use decoder::{Decoder, EndOfWal, EndReason};
+pub use error::{Error, ErrorKind};
+pub use history::{HistoryEntry, TimelineHistory};
+pub use page::{PageHeader, PageIdentity, SegmentHeader};
+pub use parts::{BlockRef, BlockRefs, Compression, PageImage, Parts, RelLocator};
+pub use record::{Record, RecordHeader};
+pub use rmgr::RmgrId;
+pub use scan::{
+    Continuation, Crossing, RestorePoint, SegmentFacts, SegmentScanner, Straddling, join,
+    scan_segment,
+};
+pub use version::WalVersion;
+pub use xact::{XactEnd, XactPrepare, XactRecord};
+pub use xlog::{Checkpoint, XlogRecord};
+
+/// Size of a WAL page in bytes: PostgreSQL's default `XLOG_BLCKSZ`, the only one supported.
+pub const WAL_PAGE_SIZE: usize = 8192;
+
+/// The longest record in bytes that PostgreSQL writes (`XLogRecordMaxSize` in
+/// `access/xlogrecord.h`); a greater length is damage.
+pub const MAX_RECORD_LEN: u32 = 1020 * 1024 * 1024;
+
+/// A transaction ID without its epoch (`TransactionId`); zero for none.
+pub type Xid = u32;

@@ -1,0 +1,10 @@
+//! WAL of real servers of every supported major version, against `pg_waldump`.
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests")]
+
+mod crafted;
+mod facts;
+mod mutations;
+mod oracle;
+mod server;
+mod timelines;
+mod waldump;
