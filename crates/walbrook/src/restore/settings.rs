@@ -38,10 +38,11 @@ pub(crate) fn recovery_settings(
         Target::Name(name) => Some((TARGETS[4], name.clone())),
     };
     let mut settings = vec![("restore_command".to_owned(), command)];
-    for name in TARGETS {
-        let value = target.as_ref().filter(|(set, _)| *set == name).map(|(_, v)| v.clone());
-        settings.push((name.to_owned(), value.unwrap_or_default()));
+    // The emptied ones first: PostgreSQL takes even an empty target after another for a second.
+    for name in TARGETS.iter().filter(|name| target.as_ref().is_none_or(|(set, _)| set != *name)) {
+        settings.push(((*name).to_owned(), String::new()));
     }
+    settings.extend(target.map(|(name, value)| (name.to_owned(), value)));
     let inclusive = if options.exclusive { "off" } else { "on" };
     settings.push(("recovery_target_inclusive".to_owned(), inclusive.to_owned()));
     let timeline = match options.timeline {
