@@ -48,7 +48,6 @@ mod error;
 mod server_error;
 mod session;
 mod tar;
-mod timestamp;
 mod verbs;
 mod wire;
 
@@ -57,7 +56,6 @@ pub use error::{Error, ErrorKind};
 pub use server_error::ServerError;
 pub use session::Session;
 pub use tar::{EntryKind, TarEntry, TarEvent, TarReader};
-pub use timestamp::PgTimestamp;
 pub use verbs::{
     BackupEnd, BaseBackup, BaseBackupEvent, BaseBackupOptions, Checkpoint, ManifestChecksums,
     PhysicalSlot, ResultSet, Row, SystemIdentity, TablespaceInfo, TimelineHistoryFile, WalMessage,

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use walbrook_store::Store;
+use walbrook_store::{Payload, Store};
 
 use crate::document::{self, Document};
 use crate::id::random;
@@ -72,10 +72,18 @@ impl Repository {
             created_at: Timestamp::now(),
             keys: Vec::new(),
         };
-        match store.create(layout::REPOSITORY, document::seal(&document)?).await {
-            Ok(()) => {}
-            Err(error) if error.kind() == walbrook_store::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error.into()),
+        let content = document::seal(&document)?;
+        if create_once(store.as_ref(), content.clone()).await? {
+            // Everything rests on objects that are never overwritten. A service that passes over
+            // the condition would show only when it is too late, so it is tried here.
+            if create_once(store.as_ref(), content).await? {
+                let message = format!(
+                    "{} lets an object be created that exists already: no repository can be safe \
+                     there; use a store that honours conditional writes",
+                    store.location()
+                );
+                return Err(Error::new(ErrorKind::Invalid, message));
+            }
         }
         Self::open(store).await
     }
@@ -100,6 +108,15 @@ impl Repository {
     pub async fn clusters(&self) -> Result<Vec<String>> {
         let children = self.store.list_children("").await?;
         Ok(children.folders.into_iter().filter(|n| layout::check_cluster_name(n).is_ok()).collect())
+    }
+}
+
+/// Creates the repository's description; false when there is one.
+async fn create_once(store: &dyn Store, content: Payload) -> Result<bool> {
+    match store.create(layout::REPOSITORY, content).await {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == walbrook_store::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 

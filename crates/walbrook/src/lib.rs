@@ -22,7 +22,7 @@ mod progress;
 mod restore;
 mod wal_path;
 
-pub use archive::{FetchOptions, FetchOutcome, PushOptions, fetch, push};
+pub use archive::{FetchOptions, FetchOutcome, PushOptions, fetch, prefetch, push, wants_prefetch};
 pub use backup::{BackupOptions, WalMode, backup};
 pub use catalog::{BackupListing, ClusterListing, RecoveryWindow, SystemListing, WalGap, list};
 pub use error::{Error, ErrorKind, Result};

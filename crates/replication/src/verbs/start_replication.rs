@@ -1,13 +1,15 @@
 //! START_REPLICATION … PHYSICAL: WAL as it is written.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use postgres_protocol::message::backend::Message;
 use postgres_protocol::message::frontend::{self, CopyData};
-use walbrook_types::{Lsn, TimelineId};
+use walbrook_types::{Lsn, PgTimestamp, TimelineId};
 
 use super::{ResultSet, Row};
 use crate::wire::{Incoming, Wire, quote_identifier};
-use crate::{Error, PgTimestamp, Session};
+use crate::{Error, Session};
 
 const DURING: &str = "START_REPLICATION";
 
@@ -155,7 +157,7 @@ impl WalStream {
         status.put_u64(written.0);
         status.put_u64(flushed.0);
         status.put_u64(applied.0);
-        status.put_i64(PgTimestamp::now().0);
+        status.put_i64(now().0);
         status.put_u8(u8::from(reply));
         self.wire.put(|buffer| {
             CopyData::new(status)?.write(buffer);
@@ -185,6 +187,12 @@ impl WalStream {
             Ok(())
         })
     }
+}
+
+/// The present moment by this machine's clock.
+fn now() -> PgTimestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    PgTimestamp::from_unix_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
 fn next_timeline(row: &Row) -> Result<(TimelineId, Lsn), Error> {

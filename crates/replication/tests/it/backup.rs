@@ -246,31 +246,3 @@ fn a_cancelled_wait_loses_nothing() {
         assert!(backup.finish().await.unwrap().stop.0 > Lsn(0));
     });
 }
-
-/// `cargo test --release -- --ignored --nocapture throughput`
-#[test]
-#[ignore = "measures; run it in release mode"]
-fn throughput() {
-    let cluster = Cluster::builder(newest()).start().unwrap();
-    let table = "CREATE UNLOGGED TABLE t AS SELECT g, repeat(md5(g::text), 28) FROM generate_series(1, 2000000) g;
-                 ALTER TABLE t SET LOGGED";
-    cluster.psql_ok("postgres", table).unwrap();
-    run(async {
-        for round in 0..3 {
-            let session = Session::replication(&socket(&cluster)).await.unwrap();
-            let mut backup = session.base_backup(&options().manifest(None)).await.unwrap();
-            let before = std::time::Instant::now();
-            let (mut bytes, mut tar) = (0, TarReader::new());
-            while let Some(event) = backup.next().await.unwrap() {
-                if let BaseBackupEvent::Data(data) = event {
-                    bytes += data.len();
-                    tar.feed(data);
-                    while tar.next().unwrap().is_some() {}
-                }
-            }
-            let seconds = before.elapsed().as_secs_f64();
-            println!("round {round}: {bytes} bytes, {:.2} GB/s", bytes as f64 / seconds / 1e9);
-            backup.finish().await.unwrap();
-        }
-    });
-}

@@ -7,8 +7,8 @@ use walbrook_repo::{Repository, StoredWal};
 use walbrook_store::ErrorKind as StoreErrorKind;
 use walbrook_types::WalFileName;
 
-use crate::archive::FetchOptions;
 use crate::archive::system::choose_system;
+use crate::archive::{FetchOptions, prefetch};
 use crate::{Error, ErrorKind, Result};
 
 /// What became of a request for a WAL file.
@@ -30,6 +30,9 @@ pub async fn fetch(options: &FetchOptions) -> Result<FetchOutcome> {
         let message = format!("{:?} is not the name of a WAL file: give %f", options.name);
         Error::new(ErrorKind::Invalid, message).with_source(e)
     })?;
+    if prefetch::take(options, name) {
+        return Ok(FetchOutcome::Fetched);
+    }
     let deadline = Instant::now() + options.retry_for;
     let mut pause = Duration::from_millis(200);
     let stored = loop {
@@ -43,9 +46,14 @@ pub async fn fetch(options: &FetchOptions) -> Result<FetchOutcome> {
             Err(trouble) => return Err(trouble.error),
         }
     };
-    let Some(stored) = stored else { return Ok(FetchOutcome::Absent) };
+    let Some(stored) = stored else {
+        if options.prefetch > 0 && matches!(name, WalFileName::Segment { .. }) {
+            prefetch::discard(options);
+        }
+        return Ok(FetchOutcome::Absent);
+    };
     let destination = options.destination.clone();
-    tokio::task::spawn_blocking(move || write(&stored, &destination)).await??;
+    tokio::task::spawn_blocking(move || write_whole(&stored, &destination)).await??;
     Ok(FetchOutcome::Fetched)
 }
 
@@ -82,7 +90,7 @@ async fn find(options: &FetchOptions, name: WalFileName) -> Result<Option<Stored
 
 /// Writes beside the destination and renames. The name is the same each time, so that what a
 /// crash leaves is overwritten by the next call; PostgreSQL makes one call at a time.
-fn write(stored: &StoredWal, destination: &Path) -> Result<()> {
+pub(crate) fn write_whole(stored: &StoredWal, destination: &Path) -> Result<()> {
     let mut temporary = destination.as_os_str().to_owned();
     temporary.push(".walbrook-tmp");
     let temporary = PathBuf::from(temporary);

@@ -49,6 +49,9 @@ pub struct FetchOptions {
     pub name: String,
     /// Where to write it: `%p`.
     pub destination: PathBuf,
+    /// How many of the segments that follow may wait beside the destination, brought there by
+    /// [`prefetch`](crate::prefetch); zero to neither look for them nor leave any.
+    pub prefetch: usize,
     /// How long trouble is retried for before it is reported.
     pub retry_for: Duration,
     /// The cluster's system identifier; read from `global/pg_control` below the current directory
@@ -57,7 +60,7 @@ pub struct FetchOptions {
 }
 
 impl FetchOptions {
-    /// The usual ones.
+    /// The usual ones: nothing is prefetched.
     pub fn new(
         repository: StoreUrl,
         cluster: impl Into<String>,
@@ -69,6 +72,7 @@ impl FetchOptions {
             cluster: cluster.into(),
             name: name.into(),
             destination: destination.into(),
+            prefetch: 0,
             retry_for: Duration::from_secs(30),
             system: None,
         }
