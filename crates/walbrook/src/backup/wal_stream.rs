@@ -140,6 +140,8 @@ impl Streamer {
         loop {
             let stop = *stop_seen.borrow_and_update();
             if stop.is_some_and(|stop| self.durable >= stop) {
+                // Everything is safe: a farewell that goes wrong changes nothing.
+                let _ = tokio::time::timeout(STATUS_INTERVAL, self.stream.stop()).await;
                 return Ok(self.facts);
             }
             // Past the last segment that is needed there is nothing more to read.
