@@ -1,3 +1,4 @@
+use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use walbrook_store::Store;
@@ -67,7 +68,7 @@ impl Cluster {
         let mut systems = Vec::with_capacity(children.objects.len());
         for object in children.objects {
             let bytes = self.store().get(&object.path).await?;
-            systems.push(document::open::<SystemRecord>(&object.path, &bytes)?);
+            systems.push(open_system(&object.path, &bytes)?);
         }
         systems.sort_by_key(|system| (system.registered_at, system.system_identifier));
         Ok(systems)
@@ -78,7 +79,7 @@ impl Cluster {
     pub async fn system(&self, system: SystemId) -> Result<SystemRecord> {
         let path = layout::system(&self.name, system);
         match self.store().get(&path).await {
-            Ok(bytes) => document::open(&path, &bytes),
+            Ok(bytes) => open_system(&path, &bytes),
             Err(error) if is_absent(&error) => Err(self.unknown_system(system).await?),
             Err(error) => Err(error.into()),
         }
@@ -175,6 +176,17 @@ impl Cluster {
         }
         Ok(record)
     }
+}
+
+/// A system's record must be about the system whose name the object has.
+fn open_system(path: &str, bytes: &Bytes) -> Result<SystemRecord> {
+    let record: SystemRecord = document::open(path, bytes)?;
+    let name = format!("{}.json", record.system_identifier);
+    if path.rsplit('/').next() == Some(&name) {
+        return Ok(record);
+    }
+    let what = format!("it is the record of system {}", record.system_identifier);
+    Err(Error::corrupt(path, what))
 }
 
 /// The backup whose folder this is; none for a folder that is something else.

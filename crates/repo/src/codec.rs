@@ -17,6 +17,9 @@ pub enum Codec {
     Lz4,
 }
 
+/// The highest number of a codec that this version knows.
+pub(crate) const LAST: u8 = 2;
+
 impl Default for Codec {
     fn default() -> Self {
         Self::Zstd(1)
@@ -88,7 +91,8 @@ fn zstd_compress(level: i32, raw: &[u8], out: &mut Vec<u8>) -> bool {
 /// Decompresses to exactly `raw_len` bytes, or says why that can't be done.
 pub(crate) fn decompress(codec: u8, stored: &[u8], raw_len: usize) -> Result<Vec<u8>, String> {
     let raw = match codec {
-        0 => stored.to_vec(),
+        0 if stored.len() == raw_len => stored.to_vec(),
+        0 => return Err(format!("holds {} bytes, should hold {raw_len}", stored.len())),
         1 => DECOMPRESSOR
             .with_borrow_mut(|slot| {
                 let decompressor = match slot {

@@ -39,20 +39,31 @@ struct Body<'a, T> {
     content: &'a T,
 }
 
-pub(crate) fn seal<T: Document>(content: &T) -> Result<Payload> {
+/// The text of a document, for what has a digest of its own around it.
+pub(crate) fn to_text<T: Document>(content: &T) -> Result<Vec<u8>> {
     let body = Body { format: T::FORMAT, version: T::VERSION, content };
-    let text = serde_json::to_vec(&body).map_err(|e| {
+    serde_json::to_vec(&body).map_err(|e| {
         Error::new(ErrorKind::Invalid, format!("a {} document can't be written", T::FORMAT))
             .with_source(e)
-    })?;
+    })
+}
+
+pub(crate) fn seal<T: Document>(content: &T) -> Result<Payload> {
+    let text = to_text(content)?;
     let digest = Digest::of(&text).to_string();
     let parts = [PREFIX, &text, BEFORE_DIGEST, digest.as_bytes(), SUFFIX];
     Ok(Payload::from(parts.concat()))
 }
 
 pub(crate) fn open<T: Document>(object: &str, bytes: &Bytes) -> Result<T> {
+    let text = unseal(bytes)
+        .ok_or_else(|| Error::corrupt(object, "its text does not match its digest"))?;
+    from_text(object, text)
+}
+
+/// Reads a document's text, whose digest was checked.
+pub(crate) fn from_text<T: Document>(object: &str, text: &[u8]) -> Result<T> {
     let damaged = |what: &str| Error::corrupt(object, what);
-    let text = unseal(bytes).ok_or_else(|| damaged("its text does not match its digest"))?;
     let preamble: Preamble =
         serde_json::from_slice(text).map_err(|e| damaged("it is no document").with_source(e))?;
     if preamble.format != T::FORMAT {
@@ -63,12 +74,7 @@ pub(crate) fn open<T: Document>(object: &str, bytes: &Bytes) -> Result<T> {
         )));
     }
     if preamble.version > T::VERSION {
-        let message = format!(
-            "{object} has format version {}, and this Walbrook reads up to {}: use a newer one",
-            preamble.version,
-            T::VERSION
-        );
-        return Err(Error::new(ErrorKind::UnsupportedVersion, message));
+        return Err(Error::too_new(object, format_args!("format version {}", preamble.version)));
     }
     serde_json::from_slice(text)
         .map_err(|e| damaged("a member of it is missing or wrong").with_source(e))

@@ -43,6 +43,12 @@ impl Error {
         Self::new(ErrorKind::Corrupt, format!("{object} is damaged: {what}"))
     }
 
+    pub(crate) fn too_new(object: &str, what: impl fmt::Display) -> Self {
+        let message =
+            format!("{object} has {what}, which this Walbrook can't read: use a newer one");
+        Self::new(ErrorKind::UnsupportedVersion, message)
+    }
+
     pub(crate) fn with_source(
         mut self,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use crate::codec::{self, Codec};
-use crate::{Digest, Result};
+use crate::{Digest, Error};
 
 /// `WBF1`.
 const MAGIC: [u8; 4] = *b"WBF1";
@@ -37,11 +37,43 @@ pub(crate) enum Kind {
     WalInfo = 6,
 }
 
+/// What is wrong with a frame, for the caller to name the object that it is in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Problem {
+    /// Its bytes are not what they must be.
+    Damaged(String),
+    /// It is what its writer wrote, and that one knew more than this version does.
+    Newer(String),
+}
+
+impl Problem {
+    pub(crate) fn at(self, object: &str) -> Error {
+        match self {
+            Self::Damaged(what) => Error::corrupt(object, what),
+            Self::Newer(what) => Error::too_new(object, what),
+        }
+    }
+}
+
+impl From<String> for Problem {
+    fn from(what: String) -> Self {
+        Self::Damaged(what)
+    }
+}
+
+impl From<&str> for Problem {
+    fn from(what: &str) -> Self {
+        Self::Damaged(what.to_owned())
+    }
+}
+
 /// A frame's header, digest apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) codec: u8,
+    encryption: u8,
     pub(crate) kind: u8,
+    flags: u8,
     pub(crate) raw_len: u32,
     pub(crate) payload_len: u32,
     pub(crate) digest: Digest,
@@ -61,12 +93,6 @@ impl Header {
         if header[..4] != MAGIC {
             return Err("no frame begins here".to_owned());
         }
-        if header[5] != 0 {
-            return Err(format!("encryption {} is not known to this version", header[5]));
-        }
-        if header[7] != 0 {
-            return Err(format!("frame flags {:#x} are not known to this version", header[7]));
-        }
         let word = |range: Range<usize>| {
             let mut word = [0; 4];
             word.copy_from_slice(&header[range]);
@@ -76,7 +102,9 @@ impl Header {
         digest.copy_from_slice(&header[16..48]);
         let parsed = Self {
             codec: header[4],
+            encryption: header[5],
             kind: header[6],
+            flags: header[7],
             raw_len: word(8..12),
             payload_len: word(12..16),
             digest: Digest::from_bytes(digest),
@@ -85,6 +113,22 @@ impl Header {
             return Err(format!("a frame of {} bytes is too large", parsed.raw_len));
         }
         Ok(parsed)
+    }
+
+    /// Whether this version knows all that the header asks for. Only a header whose digest was
+    /// checked can say so: in a damaged one these bytes may have any value.
+    fn check_known(&self) -> Result<(), Problem> {
+        let unknown = |what: String| Err(Problem::Newer(what));
+        if self.encryption != 0 {
+            return unknown(format!("encryption {} of a frame", self.encryption));
+        }
+        if self.flags != 0 {
+            return unknown(format!("flags {:#x} of a frame", self.flags));
+        }
+        if self.codec > codec::LAST {
+            return unknown(format!("compression {} of a frame", self.codec));
+        }
+        Ok(())
     }
 }
 
@@ -105,7 +149,9 @@ pub(crate) fn encode(kind: Kind, codec: Codec, raw: &[u8], out: &mut Vec<u8>) ->
     header[16..].copy_from_slice(digest.as_bytes());
     Header {
         codec: codec.number(),
+        encryption: 0,
         kind: kind as u8,
+        flags: 0,
         raw_len: raw.len() as u32,
         payload_len: payload_len as u32,
         digest,
@@ -120,7 +166,7 @@ pub(crate) fn decode(
     bytes: &[u8],
     kind: Kind,
     expected: Option<&Digest>,
-) -> Result<(Vec<u8>, usize), String> {
+) -> Result<(Vec<u8>, usize), Problem> {
     let header = Header::parse(bytes)?;
     let stored_len = header.stored_len();
     let payload = bytes
@@ -128,13 +174,15 @@ pub(crate) fn decode(
         .ok_or_else(|| format!("a frame of {stored_len} bytes is cut off after {}", bytes.len()))?;
     let digest = Digest::of_parts(&[&bytes[..16], payload]);
     if digest != header.digest {
-        return Err("a frame's content does not match its digest".to_owned());
+        return Err("a frame's content does not match its digest".into());
     }
     if expected.is_some_and(|expected| *expected != digest) {
-        return Err("a frame is not the one that the manifest names".to_owned());
+        return Err("a frame is not the one that the manifest names".into());
     }
+    header.check_known()?;
     if header.kind != kind as u8 {
-        return Err(format!("a frame of kind {} where {} belongs", header.kind, kind as u8));
+        let what = format!("a frame of kind {} where {} belongs", header.kind, kind as u8);
+        return Err(what.into());
     }
     let raw = codec::decompress(header.codec, payload, header.raw_len as usize)
         .map_err(|e| format!("a frame can't be decompressed ({e})"))?;
@@ -143,6 +191,9 @@ pub(crate) fn decode(
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     fn frame(codec: Codec) -> (Vec<u8>, Vec<u8>) {
@@ -190,9 +241,47 @@ mod tests {
     }
 
     #[test]
+    fn a_later_version_is_told_from_damage() {
+        for (position, value) in [(4, 9), (5, 1), (7, 1)] {
+            let mut stored = frame(Codec::None).1;
+            stored[position] = value;
+            assert!(matches!(decode(&stored, Kind::Content, None), Err(Problem::Damaged(_))));
+            let digest = Digest::of_parts(&[&stored[..16], &stored[HEADER_LEN..]]);
+            stored[16..HEADER_LEN].copy_from_slice(digest.as_bytes());
+            assert!(matches!(decode(&stored, Kind::Content, None), Err(Problem::Newer(_))));
+        }
+    }
+
+    #[test]
     fn another_frame_in_its_place_is_noticed() {
         let (_, stored) = frame(Codec::None);
         assert!(decode(&stored, Kind::Content, Some(&Digest::of(b"other"))).is_err());
         assert!(decode(&stored, Kind::Wal, None).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_refused_without_a_panic(bytes in vec(any::<u8>(), 0..200)) {
+            prop_assert!(decode(&bytes, Kind::Content, None).is_err());
+        }
+
+        /// The digest made right again, so that what is behind it is reached.
+        #[test]
+        fn any_header_and_payload_are_refused_or_hold_what_they_say(
+            codec in 0..4u8,
+            raw_len in 0..4096u32,
+            payload in vec(any::<u8>(), 0..200),
+        ) {
+            let mut stored = b"WBF1".to_vec();
+            stored.extend([codec, 0, Kind::Content as u8, 0]);
+            stored.extend(raw_len.to_le_bytes());
+            stored.extend((payload.len() as u32).to_le_bytes());
+            let digest = Digest::of_parts(&[&stored, &payload]);
+            stored.extend(digest.as_bytes());
+            stored.extend(&payload);
+            if let Ok((raw, len)) = decode(&stored, Kind::Content, None) {
+                prop_assert_eq!((raw.len(), len), (raw_len as usize, stored.len()));
+            }
+        }
     }
 }

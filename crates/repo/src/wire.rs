@@ -1,6 +1,19 @@
 //! The binary encoding of pack indexes and manifest shards: little-endian LEB128 numbers, and
 //! byte strings with their length in front.
 
+use crate::{Error, Result};
+
+/// Checks the version that a table begins with, so that a later one is not taken for damage. The
+/// digest of the table was checked before.
+pub(crate) fn check_version(object: &str, table: &[u8], known: u8) -> Result<()> {
+    match table.first() {
+        Some(version) if *version > known => {
+            Err(Error::too_new(object, format_args!("format version {version}")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Writes to the end of a buffer.
 pub(crate) trait Put {
     fn put_number(&mut self, number: u64);

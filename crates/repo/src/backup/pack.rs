@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::codec::Codec;
 use crate::frame::{self, Header, Kind};
-use crate::wire::{Put, Reader};
+use crate::wire::{self, Put, Reader};
 use crate::{BackupId, Digest, Error, Result};
 
 /// The end of every pack: the length of the index frame (four bytes) and these eight.
@@ -59,12 +59,17 @@ pub struct PackIndex {
 pub(crate) struct PackBuilder {
     bytes: Vec<u8>,
     index: PackIndex,
+    index_weight: usize,
 }
+
+/// Above this many bytes of index, before compression, a pack is full however small its frames
+/// are: ten million empty-looking files would otherwise have their names in one index.
+const INDEX_WEIGHT: usize = 4 << 20;
 
 impl PackBuilder {
     pub(crate) fn new(backup: BackupId, number: u32, capacity: usize) -> Self {
         let index = PackIndex { backup, number, frames: Vec::new() };
-        Self { bytes: Vec::with_capacity(capacity), index }
+        Self { bytes: Vec::with_capacity(capacity), index, index_weight: 0 }
     }
 
     pub(crate) fn number(&self) -> u32 {
@@ -79,10 +84,17 @@ impl PackBuilder {
         self.bytes.is_empty()
     }
 
+    /// Whether its index is as large as it may be.
+    pub(crate) fn index_is_full(&self) -> bool {
+        self.index_weight >= INDEX_WEIGHT
+    }
+
     /// Adds an encoded frame; tells where it begins.
     pub(crate) fn push(&mut self, header: &Header, stored: &[u8], pieces: Vec<Piece>) -> u64 {
         let offset = self.bytes.len() as u64;
         self.bytes.extend_from_slice(stored);
+        self.index_weight += 16 + Digest::LEN;
+        self.index_weight += pieces.iter().map(|piece| 16 + piece.path.len()).sum::<usize>();
         self.index.frames.push(IndexedFrame {
             offset,
             stored_len: stored.len() as u32,
@@ -166,11 +178,11 @@ impl PackIndex {
 
     /// Reads the index from its frame.
     pub(crate) fn parse(object: &str, frame: &[u8]) -> Result<Self> {
-        let (raw, len) =
-            frame::decode(frame, Kind::PackIndex, None).map_err(|e| Error::corrupt(object, e))?;
+        let (raw, len) = frame::decode(frame, Kind::PackIndex, None).map_err(|e| e.at(object))?;
         if len != frame.len() {
             return Err(Error::corrupt(object, "its trailer is wrong about its index"));
         }
+        wire::check_version(object, &raw, VERSION)?;
         Self::decode(&raw).ok_or_else(|| Error::corrupt(object, "its index is malformed"))
     }
 }

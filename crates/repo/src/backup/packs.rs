@@ -40,7 +40,8 @@ impl Packs {
         stored: &[u8],
         pieces: Vec<Piece>,
     ) -> Result<(u32, u64)> {
-        if self.current.len() + stored.len() > PACK_SIZE && !self.current.is_empty() {
+        let full = self.current.len() + stored.len() > PACK_SIZE || self.current.index_is_full();
+        if full && !self.current.is_empty() {
             self.store().await?;
         }
         let offset = self.current.push(header, stored, pieces);

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::backup::pack::{PackIndex, TRAILER_LEN};
-use crate::frame::{self, Kind};
+use crate::frame::{self, Kind, Problem};
 use crate::manifest::{FrameRef, PackRef, Shard};
 use crate::repository::is_absent;
 use crate::{BackupRecord, Cluster, Digest, Error, ErrorKind, Result, layout};
@@ -83,7 +83,12 @@ impl BackupReader {
             Some(begin) => tail.slice(begin..begin + frame_len),
             None => self.cluster.store().get_range(&path, end - frame_len as u64..end).await?,
         };
-        PackIndex::parse(&path, &frame)
+        let index = PackIndex::parse(&path, &frame)?;
+        if index.backup != self.record.id || index.number != number {
+            let what = format!("it is pack {} of backup {}", index.number, index.backup);
+            return Err(Error::corrupt(&path, what));
+        }
+        Ok(index)
     }
 }
 
@@ -117,8 +122,13 @@ impl StoredFrames {
             .checked_sub(self.start)
             .and_then(|begin| self.bytes.get(begin as usize..)?.get(..frame.stored_len as usize))
             .ok_or_else(|| damaged("a frame is cut off"))?;
-        let (raw, len) = frame::decode(stored, Kind::Content, Some(&frame.digest))
-            .map_err(|what| damaged(&what))?;
+        let (raw, len) =
+            frame::decode(stored, Kind::Content, Some(&frame.digest)).map_err(|problem| {
+                match problem {
+                    Problem::Damaged(what) => damaged(&what),
+                    newer @ Problem::Newer(_) => newer.at(&self.path),
+                }
+            })?;
         if len != stored.len() || raw.len() != frame.raw_len as usize {
             return Err(damaged("a frame has another length than the manifest says"));
         }

@@ -32,6 +32,9 @@ pub struct WriterOptions {
 /// Content of one frame before compression: 128 pages.
 const FRAME_SIZE: usize = 1 << 20;
 
+/// Runs of files in one frame at most: their names are in memory until the frame is in a pack.
+const FRAME_PIECES: usize = 4096;
+
 /// Stores the content of a backup: takes files one after the other, in any order, and makes
 /// frames, packs and a manifest of them.
 ///
@@ -155,7 +158,9 @@ impl BackupWriter {
                 0 => 0,
                 pages => pages - in_page,
             };
-            if room == 0 {
+            let last = self.batch.pieces.last().map(|last| last.file);
+            let crowded = self.batch.pieces.len() >= FRAME_PIECES && last != Some(number);
+            if room == 0 || crowded {
                 self.flush().await?;
                 continue;
             }
@@ -181,12 +186,19 @@ impl BackupWriter {
 
     /// Ends the file that was begun last.
     pub fn end_file(&mut self) -> Result<()> {
-        if let Some(file) = self.files.back_mut() {
-            file.complete = true;
-            self.size.files += 1;
-            self.size.database_bytes += file.taken;
+        let Some(file) = self.files.back_mut() else { return Ok(()) };
+        file.complete = true;
+        self.size.files += 1;
+        self.size.database_bytes += file.taken;
+        if file.taken > 0 {
+            return self.retire_files();
         }
-        self.retire_files()
+        // No frame will have a part of it: it need not wait for those before it, of which there
+        // might be none for a long time. Its number is free again, for nothing has it.
+        match self.files.pop_back() {
+            Some(file) => retire(&mut self.sorter, file),
+            None => Ok(()),
+        }
     }
 
     /// Hands the batch to a worker, and takes back what workers have finished while too many
@@ -248,13 +260,7 @@ impl BackupWriter {
         while self.files.front().is_some_and(|f| f.complete && f.packed == f.taken) {
             let Some(file) = self.files.pop_front() else { break };
             self.first_file += 1;
-            let mut entry = file.entry;
-            entry.kind = EntryKind::File(FileContent {
-                size: file.taken,
-                crc32c: Some(file.crc32c),
-                extents: file.extents,
-            });
-            push_entry(&mut self.sorter, &entry)?;
+            retire(&mut self.sorter, file)?;
         }
         Ok(())
     }
@@ -277,6 +283,17 @@ impl BackupWriter {
         };
         stored.write_manifest(self.sorter.finish()?, self.frames.finish()?, &mut inspect).await
     }
+}
+
+/// Moves a file whose content is in packs to the manifest's sorter.
+fn retire(sorter: &mut PathSorter, file: OpenFile) -> Result<()> {
+    let mut entry = file.entry;
+    entry.kind = EntryKind::File(FileContent {
+        size: file.taken,
+        crc32c: Some(file.crc32c),
+        extents: file.extents,
+    });
+    push_entry(sorter, &entry)
 }
 
 fn push_entry(sorter: &mut PathSorter, entry: &Entry) -> Result<()> {

@@ -156,9 +156,12 @@ fn decode_content(tag: u8, last_frame: &mut u64, r: &mut Reader<'_>) -> Option<F
     (total == size).then_some(FileContent { size, crc32c, extents })
 }
 
+/// The most bytes that a path may have.
+pub(crate) const MAX_PATH: usize = 4096;
+
 /// Whether a path from a manifest stays inside the directory that it is joined to.
 pub(crate) fn is_safe_path(path: &str) -> bool {
-    path.len() <= 4096
+    path.len() <= MAX_PATH
         && !path.contains('\0')
         && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
 }

@@ -2,9 +2,9 @@ use std::collections::HashMap;
 
 use crate::codec::Codec;
 use crate::frame::{self, Kind, MAX_RAW_LEN};
-use crate::manifest::entry::is_safe_path;
+use crate::manifest::entry::{MAX_PATH, is_safe_path};
 use crate::manifest::{Entry, EntryKind, Extent, Place};
-use crate::wire::{Put, Reader};
+use crate::wire::{self, Put, Reader};
 use crate::{BackupId, Digest, Error, Result};
 
 /// A pack, of whichever backup.
@@ -85,12 +85,14 @@ impl Shard {
     pub(crate) fn decode(object: &str, bytes: &[u8]) -> Result<Self> {
         let damaged = |what: &str| Error::corrupt(object, what);
         let (tables, len) =
-            frame::decode(bytes, Kind::ManifestTables, None).map_err(|e| damaged(&e))?;
+            frame::decode(bytes, Kind::ManifestTables, None).map_err(|e| e.at(object))?;
         let (entries, rest) =
-            frame::decode(&bytes[len..], Kind::ManifestEntries, None).map_err(|e| damaged(&e))?;
+            frame::decode(&bytes[len..], Kind::ManifestEntries, None).map_err(|e| e.at(object))?;
         if len + rest != bytes.len() {
             return Err(damaged("something follows its last frame"));
         }
+        wire::check_version(object, &tables, VERSION)?;
+        wire::check_version(object, &entries, VERSION)?;
         let (packs, frames) =
             decode_tables(&tables).ok_or_else(|| damaged("its tables are malformed"))?;
         let entries =
@@ -180,6 +182,10 @@ fn decode_entries(bytes: &[u8]) -> Option<Vec<Entry>> {
         let shared: usize = r.number_as()?;
         let last_path = entries.last().map_or("", |entry| entry.path.as_str());
         let path = format!("{}{}", last_path.get(..shared)?, r.text()?);
+        // Before it can be the beginning of a longer one.
+        if path.len() > MAX_PATH {
+            return None;
+        }
         entries.push(Entry::decode(path, &mut last_frame, &mut r)?);
     }
     r.is_empty().then_some(entries)

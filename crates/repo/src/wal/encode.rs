@@ -11,7 +11,7 @@ use crate::codec::Codec;
 use crate::frame::{self, Kind};
 use crate::wal::content::ContentScanner;
 use crate::wal::info::WalInfo;
-use crate::{Digest, Error, ErrorKind, Result};
+use crate::{Digest, Error, Result, document};
 
 /// Content of one frame before compression.
 const FRAME_SIZE: usize = 1 << 20;
@@ -78,10 +78,7 @@ pub(crate) fn encode(
 
 /// The last frame of the object and its trailer.
 fn encode_info(info: &WalInfo) -> Result<Bytes> {
-    let text = serde_json::to_vec(info).map_err(|e| {
-        let message = format!("the description of {} can't be written", info.name);
-        Error::new(ErrorKind::Invalid, message).with_source(e)
-    })?;
+    let text = document::to_text(info)?;
     let mut out = Vec::new();
     frame::encode(Kind::WalInfo, Codec::default(), &text, &mut out);
     let len = out.len() as u32;

@@ -3,6 +3,7 @@ use serde::{Deserialize, Serialize};
 use walbrook_types::{Lsn, SystemId, WalFileName, WalSegmentSize};
 
 use crate::Digest;
+use crate::document::Document;
 
 /// What a WAL object says of itself, in its last frame: enough to plan a restore without reading
 /// the segment.
@@ -22,6 +23,11 @@ pub struct WalInfo {
     pub archived_at: Timestamp,
     /// What is in it, for a segment or a part of one.
     pub content: Option<SegmentContent>,
+}
+
+impl Document for WalInfo {
+    const FORMAT: &'static str = "walbrook-wal";
+    const VERSION: u32 = 1;
 }
 
 /// What the records of one segment tell that a restore asks for.

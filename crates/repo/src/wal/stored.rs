@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
-use crate::frame::{self, Kind};
+use crate::frame::{self, Kind, Problem};
 use crate::wal::encode::{TRAILER_LEN, TRAILER_MAGIC};
 use crate::wal::info::WalInfo;
-use crate::{Digest, Error, Result};
+use crate::{Digest, Error, Result, document};
 
 /// A WAL object that was read from the repository.
 #[derive(Debug, Clone)]
@@ -45,17 +45,17 @@ impl StoredWal {
             }
         };
         let workers = workers.clamp(1, frames.len().max(1));
-        let outcomes: Vec<Result<Vec<_>, String>> = std::thread::scope(|scope| {
+        let outcomes: Vec<Result<Vec<_>, Problem>> = std::thread::scope(|scope| {
             let others: Vec<_> = (1..workers).map(|_| scope.spawn(decode_some)).collect();
             let own = decode_some();
             let joined = others.into_iter().map(|thread| {
-                thread.join().unwrap_or_else(|_| Err("a decoding thread died".to_owned()))
+                thread.join().unwrap_or_else(|_| Err("a decoding thread died".into()))
             });
             std::iter::once(own).chain(joined).collect()
         });
         let mut parts = Vec::with_capacity(frames.len());
         for outcome in outcomes {
-            parts.extend(outcome.map_err(|e| damaged(&e))?);
+            parts.extend(outcome.map_err(|e| e.at(&self.path))?);
         }
         parts.sort_unstable_by_key(|(number, _)| *number);
         let parts: Vec<Bytes> = parts.into_iter().map(|(_, raw)| raw).collect();
@@ -110,11 +110,9 @@ pub(crate) fn info_in_tail(path: &str, tail: &[u8]) -> Result<Option<WalInfo>> {
     let len = u32::from_le_bytes(*len) as usize;
     let Some(begin) = rest.len().checked_sub(len) else { return Ok(None) };
     let (text, stored) =
-        frame::decode(&rest[begin..], Kind::WalInfo, None).map_err(|e| damaged(&e))?;
+        frame::decode(&rest[begin..], Kind::WalInfo, None).map_err(|e| e.at(path))?;
     if stored != len {
         return Err(damaged("its trailer is wrong about its description"));
     }
-    serde_json::from_slice(&text)
-        .map(Some)
-        .map_err(|e| damaged("its description is malformed").with_source(e))
+    document::from_text(path, &text).map(Some)
 }
