@@ -17,6 +17,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("walbrook", &["types", "page", "wal", "replication", "store", "repo"]),
     ("walbrook-cli", &["types", "page", "wal", "replication", "store", "repo", ""]),
     ("walbrook-testkit", &["store"]),
+    ("walbrook-benches", &["testkit"]),
     ("xtask", &["testkit"]),
 ];
 

@@ -5,7 +5,9 @@
 // This is a program for developers, whose results are what it prints.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod bench;
 mod ci;
+mod demo;
 mod dependencies;
 mod hosts;
 mod licences;
@@ -30,6 +32,13 @@ const COMMANDS: &[Command] = &[
         ci::run,
     ),
     ("test", "[FILTER…]", "all tests, on every PostgreSQL major that can be had", test::run),
+    ("demo", "[MAJOR]", "a server loses a table and gets it back, in under a minute", demo::run),
+    (
+        "bench",
+        "[NAME…]",
+        "release binaries measured against zstd, pg_basebackup and tar",
+        bench::run,
+    ),
     ("pg", "", "obtain the PostgreSQL majors that are missing, and list all", pg::run),
 ];
 

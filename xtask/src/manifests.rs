@@ -49,7 +49,7 @@ pub(crate) fn check() -> Result<()> {
 /// The directories of all packages.
 fn directories() -> Result<Vec<PathBuf>> {
     let crates = shell::root().join("crates");
-    let mut directories = vec![shell::root().join("xtask")];
+    let mut directories = vec![shell::root().join("xtask"), shell::root().join("benches")];
     for entry in fs::read_dir(&crates).with_context(|| crates.display().to_string())? {
         let path = entry?.path();
         if path.join("Cargo.toml").is_file() {

@@ -1,0 +1,3 @@
+//! `cargo xtask` as its users call it.
+
+mod demo;
