@@ -1,0 +1,7 @@
+//! `walbrook-restore`: see `walbrook-restore --help`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    walbrook_cli::restore()
+}

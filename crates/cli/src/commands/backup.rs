@@ -1,0 +1,205 @@
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use walbrook::{BackupOptions, BackupRecord, Checkpoint, Codec, WalMode};
+
+use crate::args::{CommonArgs, Pair, codec, duration, jobs, pair, rate};
+use crate::config::Settings;
+use crate::console::Console;
+use crate::failure::{Failure, Result};
+use crate::output::{OutputFormat, print, print_json};
+use crate::progress::ConsoleProgress;
+use crate::runtime;
+
+/// The exit code for a backup that exists, of a database that has damaged pages.
+const DAMAGED: u8 = 3;
+
+/// How many damaged pages are named; the backup's record has more.
+const NAMED: usize = 10;
+
+/// Back up a running PostgreSQL server.
+///
+/// Copies the whole cluster over the replication protocol, with the WAL that it needs, and prints
+/// the backup's id. The server needs no preparation beyond its stock configuration and a user with
+/// the REPLICATION attribute.
+#[derive(Debug, Parser)]
+#[command(
+    name = "walbrook-backup",
+    version,
+    after_help = "\
+Example:
+  walbrook-backup --repo file:///backups --cluster prod -d 'host=db1 user=backup'
+
+Environment: WALBROOK_REPO, WALBROOK_CLUSTER, WALBROOK_CONFIG; PG* as for psql; AWS_*, GOOGLE_* and
+AZURE_* for the credentials of stores.
+
+Exit codes: 0 done; 1 failed; 2 usage; 3 done, but the database has damaged pages."
+)]
+struct Args {
+    /// The server, as keywords or a URL of libpq; PG* variables, service file and ~/.pgpass fill it
+    /// up
+    #[arg(short, long, value_name = "CONNINFO")]
+    dsn: Option<String>,
+
+    /// Fail when there is no repository yet, instead of creating it
+    #[arg(long)]
+    no_create: bool,
+
+    /// Accept another system identifier under this cluster's name: after pg_upgrade or a new initdb
+    #[arg(long)]
+    new_system: bool,
+
+    /// Free text for the backup's record and backup_label
+    #[arg(long, value_name = "TEXT", value_parser = label)]
+    label: Option<String>,
+
+    /// A key and a value for the backup's record; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    annotate: Vec<Pair>,
+
+    /// How to compress: zstd[:LEVEL] with a level from 1 to 19, lz4 or none [default: zstd:1]
+    #[arg(long, value_name = "CODEC", value_parser = codec)]
+    compression: Option<Codec>,
+
+    /// How much is compressed at once [default: the number of cores]
+    #[arg(short, long, value_name = "N", value_parser = jobs)]
+    jobs: Option<usize>,
+
+    /// fast: the server writes its checkpoint at once; spread: over some minutes [default: fast]
+    #[arg(long, value_name = "HOW")]
+    checkpoint: Option<CheckpointArg>,
+
+    /// The most that the server sends per second: kilobytes, or with k or M, such as 100M
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    max_rate: Option<u32>,
+
+    /// How the WAL gets into the repository: stream it during the backup, wait for the server's
+    /// archive_command, or see whether that works and stream otherwise [default: auto]
+    #[arg(long, value_name = "HOW")]
+    wal: Option<WalArg>,
+
+    /// How long to wait for the last WAL, such as 30s or 5min [default: 5min]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    wal_timeout: Option<Duration>,
+
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum CheckpointArg {
+    Fast,
+    Spread,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum WalArg {
+    Auto,
+    Stream,
+    Archive,
+}
+
+/// `walbrook-backup`.
+pub fn backup() -> ExitCode {
+    super::main("walbrook-backup", |args: &Args| &args.common, run)
+}
+
+fn run(args: Args, console: Console) -> Result<ExitCode> {
+    let output = args.common.output;
+    let options = options(args, &console)?;
+    let progress = ConsoleProgress::new(console);
+    let record =
+        runtime::run(runtime::large(), async { Ok(walbrook::backup(&options, &progress).await?) })?;
+    drop(progress);
+
+    // The damage first: standard output may be a pipe that nobody reads any more.
+    let damaged = record.damage.pages > 0;
+    if damaged {
+        tell_damage(&record, &console);
+    }
+    match output {
+        OutputFormat::Text => print(&format!("{}\n", record.id))?,
+        OutputFormat::Json => print_json(&record)?,
+    }
+    Ok(if damaged { DAMAGED.into() } else { ExitCode::SUCCESS })
+}
+
+fn options(args: Args, console: &Console) -> Result<BackupOptions> {
+    let settings = Settings::load(&args.common, console)?;
+    let server = settings.server(args.dsn, console)?;
+    let mut options = BackupOptions::new(settings.repository.clone(), settings.cluster(), server);
+    options.create = !args.no_create;
+    options.new_system = args.new_system;
+    options.annotations = annotations(args.annotate)?;
+    if let Some(label) = args.label {
+        options.label = label;
+    }
+    if let Some(codec) = settings.value(args.compression, "compression", codec)? {
+        options.codec = codec;
+    }
+    if let Some(jobs) = settings.value(args.jobs, "jobs", jobs)? {
+        options.jobs = jobs;
+    }
+    let checkpoint = |text: &str| CheckpointArg::from_str(text, false);
+    if let Some(checkpoint) = settings.value(args.checkpoint, "checkpoint", checkpoint)? {
+        options.checkpoint = match checkpoint {
+            CheckpointArg::Fast => Checkpoint::Fast,
+            CheckpointArg::Spread => Checkpoint::Spread,
+        };
+    }
+    let wal = |text: &str| WalArg::from_str(text, false);
+    if let Some(wal) = settings.value(args.wal, "wal", wal)? {
+        options.wal = match wal {
+            WalArg::Auto => WalMode::Auto,
+            WalArg::Stream => WalMode::Stream,
+            WalArg::Archive => WalMode::Archive,
+        };
+    }
+    options.max_rate = settings.value(args.max_rate, "max-rate", rate)?;
+    if let Some(timeout) = settings.value(args.wal_timeout, "wal-timeout", duration)? {
+        options.wal_timeout = timeout;
+    }
+    Ok(options)
+}
+
+fn annotations(pairs: Vec<Pair>) -> Result<BTreeMap<String, String>> {
+    let mut annotations = BTreeMap::new();
+    for Pair { key, value } in pairs {
+        if annotations.contains_key(&key) {
+            return Err(Failure::usage_text(format!("--annotate {key}=… is given twice")));
+        }
+        annotations.insert(key, value);
+    }
+    Ok(annotations)
+}
+
+/// A line of `backup_label`, which the server writes into a buffer of `MAXPGPATH`.
+fn label(text: &str) -> Result<String, String> {
+    match text {
+        "" => Err("it is empty".to_owned()),
+        text if text.contains(char::is_control) => Err("it must be one line".to_owned()),
+        text if text.len() > 1024 => Err("it is longer than 1024 bytes".to_owned()),
+        text => Ok(text.to_owned()),
+    }
+}
+
+fn tell_damage(record: &BackupRecord, console: &Console) {
+    let damage = &record.damage;
+    console.warn(format_args!(
+        "the backup exists, but {} of the database's pages are damaged; they are stored as they \
+         are. Keep older backups, and see pg_amcheck and the server's disks",
+        damage.pages
+    ));
+    for page in damage.listed.iter().take(NAMED) {
+        console.warn(format_args!("{}, block {}: {}", page.path, page.block, page.problem));
+    }
+    let named = damage.listed.len().min(NAMED) as u64;
+    if damage.pages > named {
+        console.warn(format_args!(
+            "and {} more: see the record (--output json)",
+            damage.pages - named
+        ));
+    }
+}
