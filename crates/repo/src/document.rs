@@ -90,6 +90,8 @@ fn unseal(bytes: &[u8]) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -121,6 +123,23 @@ mod tests {
                 let error = error.expect_err("notices").to_string();
                 assert!(error.contains("the/object"), "{error}");
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_refused_or_a_document(
+            text in ".{0,80}",
+            name in ".{0,9}",
+            number in any::<u64>(),
+        ) {
+            prop_assert!(open::<Sample>("x", &Bytes::from(text.clone())).is_err());
+            let digest = Digest::of(text.as_bytes()).to_string();
+            let whole = [PREFIX, text.as_bytes(), BEFORE_DIGEST, digest.as_bytes(), SUFFIX];
+            prop_assert!(open::<Sample>("x", &Bytes::from(whole.concat())).is_err());
+            let sample = Sample { name, number };
+            let back = open::<Sample>("x", &Bytes::from(sealed(&sample)));
+            prop_assert_eq!(back.expect("opens"), sample);
         }
     }
 

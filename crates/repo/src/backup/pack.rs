@@ -186,3 +186,56 @@ impl PackIndex {
         Self::decode(&raw).ok_or_else(|| Error::corrupt(object, "its index is malformed"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn indexes() -> impl Strategy<Value = PackIndex> {
+        let piece = ("[a-z/é]{0,12}", any::<u64>(), any::<u32>())
+            .prop_map(|(path, file_offset, len)| Piece { path: path.into(), file_offset, len });
+        let frame =
+            (0..1u64 << 40, any::<u32>(), any::<u32>(), any::<[u8; 32]>(), vec(piece, 0..5))
+                .prop_map(|(offset, stored_len, raw_len, digest, pieces)| IndexedFrame {
+                    offset,
+                    stored_len,
+                    raw_len,
+                    digest: Digest::from_bytes(digest),
+                    pieces,
+                });
+        (any::<u32>(), vec(frame, 0..20)).prop_map(|(number, frames)| {
+            let backup = "20261122T034512Z-1f3a9c04".parse().expect("an identifier");
+            PackIndex { backup, number, frames }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn an_index_reads_back(index in indexes()) {
+            prop_assert_eq!(PackIndex::decode(&index.encode()), Some(index));
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_a_panic(mut bytes in vec(any::<u8>(), 0..300)) {
+            bytes.insert(0, VERSION);
+            let _ = PackIndex::decode(&bytes);
+            let _ = PackIndex::frame_len("pack", &bytes);
+            prop_assert!(PackIndex::parse("pack", &bytes).is_err());
+        }
+
+        #[test]
+        fn a_changed_index_is_read_without_a_panic(
+            index in indexes(),
+            at in any::<prop::sample::Index>(),
+            change in 1..=255u8,
+        ) {
+            let mut bytes = index.encode();
+            let at = at.index(bytes.len());
+            bytes[at] ^= change;
+            let _ = PackIndex::decode(&bytes);
+        }
+    }
+}

@@ -251,3 +251,147 @@ impl ShardBuilder {
         self.shard
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::{btree_map, vec};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ErrorKind;
+    use crate::manifest::FileContent;
+
+    fn id() -> impl Strategy<Value = BackupId> {
+        "2026[01][0-9][0-3][0-9]T[0-9]{6}Z-[0-9a-f]{8}"
+            .prop_map(|text| text.parse().expect("an identifier"))
+    }
+
+    fn frames() -> impl Strategy<Value = Vec<FrameRef>> {
+        let frame = (any::<u32>(), 48..70_000u32, 1..=MAX_RAW_LEN as u32, any::<[u8; 32]>());
+        vec(frame, 1..20).prop_map(|frames| {
+            let frame = |(offset, stored_len, raw_len, digest)| FrameRef {
+                pack: 0,
+                offset: u64::from(offset),
+                stored_len,
+                raw_len,
+                digest: Digest::from_bytes(digest),
+            };
+            frames.into_iter().map(frame).collect()
+        })
+    }
+
+    /// The numbers of an extent, to be fitted into the frames that there are.
+    type Numbers = (bool, u64, u32, u64);
+
+    #[derive(Debug, Clone)]
+    enum Shape {
+        Directory,
+        Symlink(String),
+        File(Option<u32>, Vec<Numbers>),
+    }
+
+    fn shapes() -> impl Strategy<Value = Shape> {
+        prop_oneof![
+            Just(Shape::Directory),
+            "[a-z/é]{1,20}".prop_map(Shape::Symlink),
+            (any::<Option<u32>>(), vec(any::<Numbers>(), 0..6))
+                .prop_map(|(crc, numbers)| Shape::File(crc, numbers)),
+        ]
+    }
+
+    fn extent((zero, len, number, offset): Numbers, frames: &[FrameRef]) -> Extent {
+        if zero {
+            return Extent { len: len % (1 << 50) + 1, place: Place::Zero };
+        }
+        let frame = number as usize % frames.len();
+        let raw_len = u64::from(frames[frame].raw_len);
+        let offset = offset % raw_len;
+        let len = len % (raw_len - offset) + 1;
+        Extent { len, place: Place::Frame { frame: frame as u64, offset: offset as u32 } }
+    }
+
+    fn shards() -> impl Strategy<Value = Shard> {
+        let path = "[a-cé]{1,3}(/[a-cé0-9]{1,4}){0,3}";
+        let entries = btree_map(path, (any::<u32>(), any::<i64>(), shapes()), 0..20);
+        let packs = vec((id(), any::<u32>()), 1..4);
+        (packs, frames(), entries).prop_map(|(packs, mut frames, entries)| {
+            for (number, frame) in frames.iter_mut().enumerate() {
+                frame.pack = (number % packs.len()) as u32;
+            }
+            let entry = |(path, (mode, mtime, shape))| {
+                let kind = match shape {
+                    Shape::Directory => EntryKind::Directory,
+                    Shape::Symlink(target) => EntryKind::Symlink { target },
+                    Shape::File(crc32c, numbers) => {
+                        let extents: Vec<Extent> =
+                            numbers.into_iter().map(|n| extent(n, &frames)).collect();
+                        let size = extents.iter().map(|extent| extent.len).sum();
+                        EntryKind::File(FileContent { size, crc32c, extents })
+                    }
+                };
+                Entry { path, mode, mtime, kind }
+            };
+            let entries = entries.into_iter().map(entry).collect();
+            let packs = packs.into_iter().map(|(backup, number)| PackRef { backup, number });
+            Shard { packs: packs.collect(), frames, entries }
+        })
+    }
+
+    /// An object of these tables and entries, whose digests are right whatever is in them.
+    fn object(tables: &[u8], entries: &[u8]) -> Vec<u8> {
+        let mut object = Vec::new();
+        frame::encode(Kind::ManifestTables, Codec::None, tables, &mut object);
+        frame::encode(Kind::ManifestEntries, Codec::None, entries, &mut object);
+        object
+    }
+
+    proptest! {
+        #[test]
+        fn a_shard_reads_back(shard in shards()) {
+            prop_assert_eq!(Shard::decode("shard", &shard.encode()).expect("decodes"), shard);
+        }
+
+        #[test]
+        fn any_tables_are_refused_or_hold_together(
+            mut tables in vec(any::<u8>(), 0..300),
+            mut entries in vec(any::<u8>(), 0..300),
+        ) {
+            tables.insert(0, VERSION);
+            entries.insert(0, VERSION);
+            if let Ok(shard) = Shard::decode("shard", &object(&tables, &entries)) {
+                prop_assert!(shard.problem().is_none());
+            }
+        }
+
+        #[test]
+        fn a_changed_shard_is_refused_or_holds_together(
+            shard in shards(),
+            in_entries in any::<bool>(),
+            at in any::<prop::sample::Index>(),
+            change in 1..=255u8,
+        ) {
+            let stored = shard.encode();
+            let (mut tables, len) =
+                frame::decode(&stored, Kind::ManifestTables, None).expect("its tables");
+            let (mut entries, _) =
+                frame::decode(&stored[len..], Kind::ManifestEntries, None).expect("its entries");
+            let bytes = if in_entries { &mut entries } else { &mut tables };
+            let at = at.index(bytes.len());
+            bytes[at] ^= change;
+            if let Ok(shard) = Shard::decode("shard", &object(&tables, &entries)) {
+                prop_assert!(shard.problem().is_none());
+            }
+        }
+    }
+
+    #[test]
+    fn a_later_version_is_told_from_damage() {
+        let (tables, later_tables) = ([VERSION, 0, 0], [VERSION + 1, 0, 0]);
+        let (entries, later_entries) = ([VERSION, 0], [VERSION + 1, 0]);
+        Shard::decode("shard", &object(&tables, &entries)).expect("an empty shard");
+        for later in [object(&later_tables, &entries), object(&tables, &later_entries)] {
+            let error = Shard::decode("shard", &later).expect_err("too new");
+            assert_eq!(error.kind(), ErrorKind::UnsupportedVersion);
+        }
+    }
+}

@@ -116,3 +116,32 @@ pub(crate) fn info_in_tail(path: &str, tail: &[u8]) -> Result<Option<WalInfo>> {
     }
     document::from_text(path, &text).map(Some)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::codec::Codec;
+
+    proptest! {
+        #[test]
+        fn any_tail_is_read_without_a_panic(mut bytes in vec(any::<u8>(), 0..200)) {
+            let _ = info_in_tail("wal", &bytes);
+            bytes.extend_from_slice(&TRAILER_MAGIC);
+            let _ = info_in_tail("wal", &bytes);
+        }
+
+        /// The digest and the trailer are right, the text is not.
+        #[test]
+        fn any_text_is_refused_without_a_panic(text in ".{0,200}") {
+            let mut object = Vec::new();
+            frame::encode(Kind::WalInfo, Codec::None, text.as_bytes(), &mut object);
+            let len = object.len() as u32;
+            object.extend_from_slice(&len.to_le_bytes());
+            object.extend_from_slice(&TRAILER_MAGIC);
+            prop_assert!(StoredWal::open("wal".to_owned(), object.into()).is_err());
+        }
+    }
+}

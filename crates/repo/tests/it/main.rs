@@ -1,0 +1,9 @@
+//! The repository format as its users see it: golden files, invariants, crashes.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+mod by_hand;
+mod crash;
+mod golden;
+mod invariants;
+mod memory;
+mod sample;
