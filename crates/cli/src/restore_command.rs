@@ -33,7 +33,12 @@ pub(crate) fn restore_command(
             secrets.join(" and ")
         ));
     }
-    let mut words = vec![absolute(&program)?];
+    call(&absolute(&program)?, settings, standby)
+}
+
+/// A call of this program, without secrets.
+fn call(program: &str, settings: &Settings, standby: bool) -> Result<String> {
+    let mut words = vec![program.to_owned()];
     words.extend(["--repo".to_owned(), settings.repository.without_secrets().to_string()]);
     words.extend(["--cluster".to_owned(), settings.cluster().to_owned()]);
     if let Some(file) = settings.file_for_others() {
@@ -74,7 +79,51 @@ fn text(path: &Path) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+    use crate::args::CommonArgs;
+
+    #[derive(Debug, Parser)]
+    struct Args {
+        #[command(flatten)]
+        common: CommonArgs,
+    }
+
+    /// The command, and the secrets that it lacks.
+    fn made(args: &[&str], standby: bool) -> (String, Vec<&'static str>) {
+        let args = Args::parse_from([&["test"], args].concat());
+        let settings = Settings::load(&args.common, &Console::plain("test"));
+        let settings = settings.unwrap_or_else(|failure| panic!("{:?}", failure.lines()));
+        (call("/f", &settings, standby).unwrap(), settings.secrets_not_in_file())
+    }
+
+    #[test]
+    fn secrets_stay_where_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("w.toml");
+        let config = file.to_str().unwrap();
+        let text = "repo = 's3://b/p?session_token=hunter2'\n[repo-options]\n\
+                    secret_access_key = 'hunter2'\nregion = 'x'\n[clusters.prod]\njobs = 2\n";
+        std::fs::write(&file, text).unwrap();
+
+        let (command, lacks) = made(&["--config", config, "--cluster", "prod"], true);
+        let expected = format!(
+            "/f --repo 's3://b/p?region=x' --cluster prod --config {config} --standby %f %p"
+        );
+        assert_eq!((command, lacks), (expected, vec![]));
+
+        let secret = "secret_access_key=hunter2";
+        let (command, lacks) =
+            made(&["--config", "/dev/null", "--repo", "s3://b", "--repo-option", secret], false);
+        assert_eq!(lacks, ["secret_access_key"]);
+        assert_eq!(command, "/f --repo s3://b --cluster main --config /dev/null %f %p");
+
+        // What the file says of another place is not used, and not counted.
+        let (command, lacks) =
+            made(&["--config", config, "--repo", "s3://c", "--repo-option", secret], false);
+        assert_eq!(lacks, ["secret_access_key"], "{command}");
+    }
 
     #[test]
     fn each_word_is_quoted_for_itself() {

@@ -1,5 +1,5 @@
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use clap::Parser;
@@ -18,6 +18,10 @@ const NAME: &str = "walbrook-fetch";
 /// end of the archive, ends recovery and promotes the server (`RestoreArchivedFile` in
 /// `access/transam/xlogarchive.c`), so nothing else may end with one of them.
 const ABSENT: u8 = 1;
+
+/// Segments that are prefetched: enough that the next is near when replay asks for it, few enough
+/// that they take no room that counts.
+const PREFETCH: u16 = 8;
 
 /// Anything else: above 125, PostgreSQL aborts recovery, which can be started again.
 pub(super) const TROUBLE: u8 = 200;
@@ -51,6 +55,15 @@ struct Args {
     /// How long to retry trouble that may pass, such as 30s or 5min [default: 30s]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     retry_for: Option<Duration>,
+
+    /// How many of the segments that follow are brought near in the background, while PostgreSQL
+    /// replays this one; they wait in pg_wal. 0 brings none [default: 8]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(..=64))]
+    prefetch: Option<u16>,
+
+    /// Bring the segments that follow near, and nothing else: what the background process does
+    #[arg(long, hide = true)]
+    only_prefetch: bool,
 
     /// The server's system identifier [default: that of the current directory, the data directory]
     #[arg(long, value_name = "ID")]
@@ -89,9 +102,35 @@ fn run(args: Args, console: Console) -> Result<FetchOutcome> {
     if let Some(time) = settings.value(args.retry_for, "retry-for", duration)? {
         options.retry_for = time;
     }
+    options.prefetch = args.prefetch.unwrap_or(PREFETCH).into();
+    if args.only_prefetch {
+        runtime::run(runtime::small(), async { Ok(walbrook::prefetch(&options).await?) })?;
+        return Ok(FetchOutcome::Fetched);
+    }
     let outcome = runtime::run(runtime::small(), async { Ok(walbrook::fetch(&options).await?) })?;
     console.info(format_args!("{}: {outcome:?}", options.name));
+    if outcome == FetchOutcome::Fetched && walbrook::wants_prefetch(&options) {
+        prefetch_in_background(&console);
+    }
     Ok(outcome)
+}
+
+/// Runs this very command again, to bring the next segments near while PostgreSQL is busy with the
+/// one that it got. Stays in the process group: what stops the server stops it too.
+fn prefetch_in_background(console: &Console) {
+    let spawned = std::env::current_exe().and_then(|program| {
+        Command::new(program)
+            .args(std::env::args_os().skip(1))
+            .arg("--only-prefetch")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+    });
+    // Without it recovery is slower, no more.
+    if let Err(error) = spawned {
+        console.info(format_args!("no prefetch: {error}"));
+    }
 }
 
 /// A standby goes on when its archive is in trouble. What was never right, and what was asked to

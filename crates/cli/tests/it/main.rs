@@ -4,6 +4,7 @@ mod config;
 mod end_to_end;
 mod front;
 mod kill;
+mod prefetch;
 mod signals;
 mod support;
 mod usage;
