@@ -144,8 +144,10 @@ impl Streamer {
                 let _ = tokio::time::timeout(STATUS_INTERVAL, self.stream.stop()).await;
                 return Ok(self.facts);
             }
-            // Past the last segment that is needed there is nothing more to read.
-            let wanted = stop.is_none_or(|stop| self.position < stop);
+            // Past the last segment that is needed there is nothing more to read. Only whole
+            // segments are stored: the one that `stop` lies in is read to its end.
+            let wanted = stop
+                .is_none_or(|stop| self.position < self.size.segment_before(stop).end(self.size));
             tokio::select! {
                 message = self.stream.next(), if wanted && self.puts.len() < PUTS => {
                     self.take(message?).await?;
