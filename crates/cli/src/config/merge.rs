@@ -76,8 +76,8 @@ fn fault(origin: &str, error: impl Display) -> Failure {
     Failure::usage(anyhow!("{origin}: {error}"))
 }
 
-/// The store without its options.
-fn place(url: &StoreUrl) -> String {
+/// The store without its options, to be compared or parsed.
+pub(super) fn place(url: &StoreUrl) -> String {
     match url.directory() {
         Some(directory) => directory.display().to_string(),
         None => url.to_string().split('?').next().unwrap_or_default().to_owned(),

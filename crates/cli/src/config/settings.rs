@@ -5,7 +5,7 @@ use walbrook::{ConnInfo, Environment, StoreUrl};
 
 use super::discover::discover;
 use super::file::{File, Section};
-use super::merge::{Layer, merge, secrets};
+use super::merge::{Layer, merge, place, secrets};
 use crate::args::CommonArgs;
 use crate::console::Console;
 use crate::failure::{Failure, Result};
@@ -16,6 +16,8 @@ pub(crate) struct Settings {
     pub(crate) repository: StoreUrl,
     /// The cluster that was named anywhere; none when the default is meant.
     pub(crate) cluster: Option<String>,
+    /// The same place with no more options than the file gives for it.
+    from_file: StoreUrl,
     file: Option<File>,
     file_was_named: bool,
 }
@@ -27,9 +29,9 @@ impl Settings {
         let found = discover(args.config.as_deref());
         let file_was_named = found.as_ref().is_some_and(|(_, named)| *named);
         let file = found.map(|(path, _)| File::read(&path)).transpose()?;
-        let from_file = file.as_ref().and_then(|file| file.cluster.clone());
+        let default = file.as_ref().and_then(|file| file.cluster.clone());
         let given = args.cluster.clone().filter(|name| !name.is_empty());
-        let cluster = given.or(from_file);
+        let cluster = given.or(default);
 
         let mut layers = Vec::new();
         if let Some(file) = &file {
@@ -49,7 +51,10 @@ impl Settings {
             )
         })?;
 
-        let settings = Self { repository, cluster, file, file_was_named };
+        let bare = place(&repository);
+        let from_file = merge(Some(&bare), &layers, &[])?.unwrap_or_else(|| repository.clone());
+
+        let settings = Self { repository, cluster, from_file, file, file_was_named };
         settings.warn_of_visible_secrets(args, console);
         Ok(settings)
     }
@@ -109,17 +114,10 @@ impl Settings {
         secrets(&self.repository).filter(|name| !in_file.contains(name)).collect()
     }
 
-    /// The secrets in use that the file gives, as an option or in its URL.
+    /// The secrets in use that are those of the file.
     fn secrets_in_file(&self) -> impl Iterator<Item = &'static str> {
-        let sections = self.file.as_ref().map(|file| sections(file, self.cluster.as_deref()));
-        let sections = sections.unwrap_or_default();
-        secrets(&self.repository).filter(move |name| {
-            sections.iter().any(|section| {
-                let url = section.values.get("repo").and_then(|repo| repo.parse::<StoreUrl>().ok());
-                section.repo_options.contains_key(*name)
-                    || url.is_some_and(|url| url.option(name).is_some())
-            })
-        })
+        secrets(&self.repository)
+            .filter(|name| self.from_file.option(name) == self.repository.option(name))
     }
 
     fn warn_of_visible_secrets(&self, args: &CommonArgs, console: &Console) {
