@@ -120,10 +120,10 @@ impl<'a> Copier<'a> {
                     }
                     self.writer.write(&bytes).await?;
                 }
-                TarEvent::EndOfFile => {
-                    if std::mem::take(&mut self.in_file) {
-                        self.writer.end_file()?;
-                    }
+                // A directory or a link ends as well, but was never begun.
+                TarEvent::EndOfFile if self.in_file => {
+                    self.in_file = false;
+                    self.writer.end_file()?;
                 }
                 _ => {}
             }

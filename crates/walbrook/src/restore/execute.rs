@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use walbrook_repo::BackupReader;
 
@@ -40,6 +41,7 @@ impl RestorePlan {
         }
         let located = self.tablespaces.iter().map(|t| (t.oid, t.location.clone()));
         let writer = Arc::new(FileWriter {
+            directories: Mutex::new(Some(directories)),
             reader: BackupReader::new(&self.cluster, record.clone()),
             root: root.clone(),
             tablespaces: located.collect(),
@@ -64,13 +66,36 @@ impl RestorePlan {
         let heading = format!("Restored by Walbrook {} from backup {}.", crate::VERSION, record.id);
         let recovery = self.settings.clone();
         let standby = self.options.standby;
+        let abandoned = Abandoned::default();
+        let is_abandoned = abandoned.0.clone();
         tokio::task::spawn_blocking(move || {
+            let directories =
+                writer.directories.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let directories = directories.ok_or_else(interrupted)?;
             settings::write(&root, &recovery, standby, &heading)?;
             directories.sync()?;
+            if is_abandoned.load(Ordering::SeqCst) {
+                return Err(interrupted());
+            }
             write_control_file(&root, 0o600, &control)?;
             directories.finish()
         })
         .await??;
         Ok(RestoreReport { files: record.size.files, bytes: record.size.database_bytes })
     }
+}
+
+/// Tells a thread, which can't be stopped, that nobody waits for it any more.
+#[derive(Default)]
+struct Abandoned(Arc<AtomicBool>);
+
+impl Drop for Abandoned {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+fn interrupted() -> Error {
+    let cause = std::io::Error::from(std::io::ErrorKind::Interrupted);
+    Error::io("the restore was abandoned", cause)
 }

@@ -5,13 +5,14 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use walbrook_page::verify;
 use walbrook_repo::{BackupReader, EntryKind, FrameRef, PackRef, Place, Shard, StoredFrames};
 use walbrook_types::{BLOCK_SIZE, Lsn, Oid, RelFile};
 
+use crate::restore::directory::Directories;
 use crate::{Error, ErrorKind, Progress, Result};
 
 /// The file that makes a directory a cluster: written when all the rest is durable.
@@ -22,6 +23,9 @@ const READ_SIZE: u64 = 8 << 20;
 
 /// What all shards of a restore have in common.
 pub(crate) struct FileWriter {
+    /// Cleared when the last worker that might still write into them is done with this; taken out
+    /// when all is written.
+    pub(crate) directories: Mutex<Option<Directories>>,
     pub(crate) reader: BackupReader,
     pub(crate) root: PathBuf,
     /// Where each tablespace's link is to point.
