@@ -1,6 +1,6 @@
 //! What tells the server how to recover: `postgresql.auto.conf` and a signal file.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -28,7 +28,10 @@ pub(crate) fn recovery_settings(
     let command = options.restore_command.clone().map_or_else(|| default_command(options), Ok)?;
     let target = match &options.target {
         Target::Latest => None,
-        _ if options.standby => None,
+        _ if options.standby => {
+            let message = "a standby follows to no end: it can't have a target";
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
         Target::Immediate => Some((TARGETS[0], "immediate".to_owned())),
         Target::Time(time) => {
             Some((TARGETS[1], time.strftime("%Y-%m-%d %H:%M:%S%.6f+00").to_string()))
@@ -53,6 +56,10 @@ pub(crate) fn recovery_settings(
     settings.push(("recovery_target_timeline".to_owned(), timeline));
     let action = options.action.map_or("pause", |action| action.name());
     settings.push(("recovery_target_action".to_owned(), action.to_owned()));
+    if let Some((name, _)) = settings.iter().find(|(_, value)| value.contains(['\n', '\0'])) {
+        let message = format!("{name} must be a single line of text");
+        return Err(Error::new(ErrorKind::Invalid, message));
+    }
     Ok(settings)
 }
 
@@ -79,30 +86,32 @@ fn shell_word(word: &str) -> Result<String> {
 }
 
 /// Appends the settings to `postgresql.auto.conf`, where the last one of a name counts, and
-/// creates the signal file.
+/// creates the signal file. New files get this mode.
 pub(crate) fn write(
     directory: &Path,
     settings: &[(String, String)],
     standby: bool,
     heading: &str,
+    mode: u32,
 ) -> Result<()> {
     let mut text = format!("\n# {heading}\n");
     for (name, value) in settings {
         // As in SQL, a quote is doubled; and a backslash escapes, so it is doubled as well.
         let value = value.replace('\\', r"\\").replace('\'', "''");
-        if value.contains('\n') {
-            let message = format!("{name} must be a single line");
-            return Err(Error::new(ErrorKind::Invalid, message));
-        }
         text.push_str(&format!("{name} = '{value}'\n"));
     }
     let conf = directory.join("postgresql.auto.conf");
     let failed = |e| Error::io(format!("{} can't be written", conf.display()), e);
     let mut file =
-        OpenOptions::new().append(true).create(true).mode(0o600).open(&conf).map_err(failed)?;
+        OpenOptions::new().append(true).create(true).mode(mode).open(&conf).map_err(failed)?;
     file.write_all(text.as_bytes()).map_err(failed)?;
     let signal = directory.join(if standby { "standby.signal" } else { "recovery.signal" });
-    File::create(&signal)
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(&signal)
         .map_err(|e| Error::io(format!("{} can't be written", signal.display()), e))?;
     Ok(())
 }
@@ -127,6 +136,17 @@ mod tests {
             .filter(|(name, value)| TARGETS.contains(&name.as_str()) && !value.is_empty())
             .collect();
         assert_eq!(set, [&("recovery_target_xid".to_owned(), "7".to_owned())]);
+    }
+
+    #[test]
+    fn what_no_configuration_file_can_hold_is_refused() {
+        for name in ["a\nrestore_command = 'rm -rf /'", "a\0"] {
+            let refused = recovery_settings(&options(Target::Name(name.into())), TimelineId::FIRST);
+            assert_eq!(refused.expect_err("refused").kind(), ErrorKind::Invalid);
+        }
+        let mut standby = options(Target::Xid(7));
+        standby.standby = true;
+        assert!(recovery_settings(&standby, TimelineId::FIRST).is_err());
     }
 
     #[test]
