@@ -49,3 +49,8 @@ pub use wal::{
     Put, PutOutcome, RestorePoint, SegmentContent, StoredWal, Transactions, WalArchive, WalInfo,
     WalRange,
 };
+
+/// Runs the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -44,3 +44,8 @@ pub use walbrook_repo::{BackupId, BackupRecord, Codec, PutOutcome};
 pub use walbrook_store::StoreUrl;
 
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Runs the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
