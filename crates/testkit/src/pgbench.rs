@@ -78,7 +78,8 @@ impl Background {
         self.child.wait().map_err(|e| Error::io(&self.name, e))
     }
 
-    /// Asks it to end by SIGINT, as Ctrl-C does, waits, and returns its output.
+    /// Asks it to end by SIGTERM, waits, and returns its output. Not by SIGINT, which a shell makes
+    /// programs in the background ignore, and they hand that down.
     ///
     /// # Errors
     /// When it had ended by itself before: the load that a test counts on was not there.
@@ -88,7 +89,7 @@ impl Background {
             return Err(Error::new(ErrorKind::Tool, message));
         }
         if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            let _ = kill_process(pid, Signal::INT);
+            let _ = kill_process(pid, Signal::TERM);
         }
         self.wait()?;
         Ok(self.output())
