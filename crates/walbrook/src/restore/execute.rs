@@ -2,7 +2,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use tokio::time::{Instant, sleep};
 use walbrook_repo::BackupReader;
 
 use crate::restore::directory::Directories;
@@ -51,16 +53,18 @@ impl RestorePlan {
             known_damage,
             all_damage_listed: record.damage.pages == record.damage.listed.len() as u64,
         });
-        let mut control = None;
-        for index in 0..record.manifest.len() {
-            let shard = writer.reader.shard(index).await?;
-            let found = writer.write_shard(shard, progress).await?;
-            control = control.or(found);
-        }
-        let control = control.ok_or_else(|| {
-            let message = format!("backup {} has no global/pg_control", record.id);
-            Error::new(ErrorKind::Corrupt, message)
-        })?;
+        let control = match self.write_content(&writer, progress).await {
+            Ok(control) => control,
+            Err(error) => {
+                // The directories are cleared when the last worker lets go of them: a program that
+                // ends upon this error should not leave them behind.
+                let deadline = Instant::now() + SETTLE;
+                while Arc::strong_count(&writer) > 1 && Instant::now() < deadline {
+                    sleep(Duration::from_millis(5)).await;
+                }
+                return Err(error);
+            }
+        };
 
         progress.begin(Phase::Sync, None);
         let heading = format!("Restored by Walbrook {} from backup {}.", crate::VERSION, record.id);
@@ -72,18 +76,40 @@ impl RestorePlan {
             let directories =
                 writer.directories.lock().unwrap_or_else(PoisonError::into_inner).take();
             let directories = directories.ok_or_else(interrupted)?;
-            settings::write(&root, &recovery, standby, &heading)?;
+            let mode = directories.take_mode()?;
+            settings::write(&root, &recovery, standby, &heading, mode)?;
             directories.sync()?;
             if is_abandoned.load(Ordering::SeqCst) {
                 return Err(interrupted());
             }
-            write_control_file(&root, 0o600, &control)?;
+            write_control_file(&root, mode, &control)?;
             directories.finish()
         })
         .await??;
         Ok(RestoreReport { files: record.size.files, bytes: record.size.database_bytes })
     }
+
+    /// Writes all files but the control file, and returns the content of that.
+    async fn write_content(
+        &self,
+        writer: &Arc<FileWriter>,
+        progress: &dyn Progress,
+    ) -> Result<Vec<u8>> {
+        let mut control = None;
+        for index in 0..self.backup.manifest.len() {
+            let shard = writer.reader.shard(index).await?;
+            let found = writer.write_shard(shard, progress).await?;
+            control = control.or(found);
+        }
+        control.ok_or_else(|| {
+            let message = format!("backup {} has no global/pg_control", self.backup.id);
+            Error::new(ErrorKind::Corrupt, message)
+        })
+    }
 }
+
+/// How long workers are waited for after one of them failed: each ends with its piece.
+const SETTLE: Duration = Duration::from_secs(30);
 
 /// Tells a thread, which can't be stopped, that nobody waits for it any more.
 #[derive(Default)]
