@@ -44,9 +44,9 @@ pub async fn plan_restore(options: &RestoreOptions) -> Result<RestorePlan> {
     let cluster = Repository::open(store).await?.cluster(&options.cluster)?;
     let Choice { backup, path, last } = choose(&cluster, options).await?;
     let tablespaces = place_tablespaces(&backup, options)?;
-    check_directory(&options.data_directory)?;
+    check_directory(&options.data_directory, &options.data_directory)?;
     for tablespace in &tablespaces {
-        check_directory(&tablespace.location)?;
+        check_directory(&tablespace.location, &options.data_directory)?;
     }
     let first = path.size().segment_of(backup.span.start_lsn);
     let names = path.name(first).zip(path.name(last));
