@@ -23,6 +23,7 @@ fn the_next_segments_are_near_before_they_are_asked_for() {
     let newest = majors().pop().unwrap();
     let cluster = scene.archiving(Cluster::builder(newest).wal_segsize_mb(1)).start().unwrap();
     scene.backup(&cluster, &[]);
+    scene.start_archiving(&cluster);
     cluster.psql_ok("postgres", "CREATE TABLE t (n int)").unwrap();
     let mut segments = Vec::new();
     for n in 0..5 {

@@ -20,14 +20,11 @@ const BIG: &str = "
 fn a_relation_of_two_segment_files_under_load() {
     let installation = newest();
     let scene = Scene::new();
-    let cluster = Cluster::builder(installation)
+    let config = Cluster::builder(installation)
         .data_checksums(true)
         .config("track_commit_timestamp", "on")
-        .config("max_wal_size", "4GB")
-        .config("archive_mode", "on")
-        .config("archive_command", "")
-        .start()
-        .unwrap();
+        .config("max_wal_size", "4GB");
+    let cluster = scene.archiving(config).start().unwrap();
     data::fill(&cluster);
     cluster.psql_ok(APP, BIG).unwrap();
     let path = cluster.psql(APP, "SELECT pg_relation_filepath('big')").unwrap();
@@ -48,11 +45,7 @@ fn a_relation_of_two_segment_files_under_load() {
     let first = scene.backup(&cluster, &[]);
     assert_eq!(first["source"]["wal"], "stream");
     assert!(first["size"]["database_bytes"].as_u64().unwrap() > 1 << 30, "{}", first["size"]);
-    let archive = scene.archive_command().replace('\'', "''");
-    cluster
-        .psql_ok("postgres", &format!("ALTER SYSTEM SET archive_command = '{archive}'"))
-        .unwrap();
-    cluster.psql_ok("postgres", "SELECT pg_reload_conf()").unwrap();
+    scene.start_archiving(&cluster);
     data::let_it_run(&cluster, &load);
     scene.archive_now(&cluster);
     let second_backup = scene.backup(&cluster, &["--wal", "archive"]);

@@ -14,6 +14,7 @@ use crate::support::Scene;
 fn there_and_back(scene: &Scene, cluster: &Cluster) -> std::path::PathBuf {
     data::fill(cluster);
     scene.backup(cluster, &[]);
+    scene.start_archiving(cluster);
     let load = cluster.pgbench_background(APP, 2).unwrap();
     data::let_it_run(cluster, &load);
     load.stop().unwrap();

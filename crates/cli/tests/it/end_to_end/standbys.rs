@@ -25,11 +25,17 @@ fn a_standby_follows_the_repository(installation: &Installation) {
     let primary = scene.archiving(config).start().unwrap();
     data::fill(&primary);
     scene.backup(&primary, &[]);
+    scene.start_archiving(&primary);
     let directory = data::restore(&scene, &primary, "standby", &["--standby"]);
     assert!(directory.join("standby.signal").exists());
     assert!(!directory.join("recovery.signal").exists());
 
-    let standby = scene.adopt(&primary, &directory).until(Until::Connectable).start().unwrap();
+    let standby = scene
+        .adopt(&primary, &directory)
+        .config("wal_retrieve_retry_interval", "200ms")
+        .until(Until::Connectable)
+        .start()
+        .unwrap();
     for name in ["first", "second"] {
         // Nothing comes but by the repository: it has no primary_conninfo.
         let insert = format!("INSERT INTO marks (name) VALUES ('{name}')");
@@ -64,9 +70,8 @@ fn a_standby_is_backed_up(installation: &Installation) {
     load.stop().unwrap();
     assert_eq!(record["source"]["from_standby"], true);
     assert_eq!(record["source"]["wal"], "stream");
-    drop(standby);
-
-    let directory = data::restore(&scene, &primary, "restored", &[]);
+    // Its tablespaces are where the standby has them.
+    let directory = data::restore(&scene, &standby, "restored", &[]);
     let mut restored = scene.adopt(&primary, &directory).until(Until::Promoted).start().unwrap();
     oracles::check_balance(&restored);
     assert!(data::transactions(&restored) > 0);

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use walbrook_testkit::{Background, Cluster, Installation, StopMode, Until};
+use walbrook_testkit::{Cluster, Installation, StopMode, Until};
 
 use super::data::{self, APP, Contents, Moment};
 use super::{for_each_major, oracles};

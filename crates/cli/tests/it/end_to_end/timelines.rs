@@ -13,6 +13,10 @@ fn a_promoted_server_goes_on_archiving(installation: &Installation) {
     let config =
         Cluster::builder(installation).data_checksums(true).config("track_commit_timestamp", "on");
     let old = scene.archiving(config).start().unwrap();
+    // Makes the repository, so that the server archives before the backup that is restored: its
+    // copies shall have the archive_command too.
+    let first = scene.backup(&old, &[]);
+    scene.start_archiving(&old);
     data::fill(&old);
     let backup = scene.backup(&old, &[]);
     let id = backup["id"].as_str().unwrap();
@@ -67,7 +71,10 @@ fn a_promoted_server_goes_on_archiving(installation: &Installation) {
         let mine = |window: &&serde_json::Value| window["timeline"] == timeline;
         windows.as_array().unwrap().iter().find(mine).unwrap_or_else(|| panic!("{windows}"))
     };
-    assert_eq!((&of(1)["first_backup"], &of(2)["first_backup"]), (&backup["id"], &backup["id"]));
+    for (timeline, window) in [(1, of(1)), (2, of(2))] {
+        assert_eq!(window["first_backup"], first["id"], "{timeline}: {windows}");
+        assert_eq!(window["last_backup"], backup["id"], "{timeline}: {windows}");
+    }
 
     // A backup on the new timeline is the one that latest begins with; the older still does.
     new.psql_ok(APP, "INSERT INTO marks (name) VALUES ('after the second backup')").unwrap();

@@ -26,6 +26,7 @@ fn the_ends_of_a_window_can_be_had_and_nothing_beyond() {
     let cluster = scene.archiving(config).start().unwrap();
     data::fill(&cluster);
     let backup = scene.backup(&cluster, &["--label", "the one", "--annotate", "why=test"]);
+    scene.start_archiving(&cluster);
     let moment = Moment::take(&cluster, "middle");
     cluster.psql_ok(APP, "DELETE FROM pgbench_accounts WHERE aid < 100").unwrap();
     let last = Moment::take(&cluster, "last");
@@ -97,6 +98,7 @@ fn a_gap_ends_a_window_and_the_next_backup_begins_another() {
     let mut cluster = scene.archiving(Cluster::builder(newest())).start().unwrap();
     data::fill(&cluster);
     let first = scene.backup(&cluster, &[]);
+    scene.start_archiving(&cluster);
     cluster.psql_ok(APP, "INSERT INTO marks (name) VALUES ('before the gap')").unwrap();
     let before_gap = Contents::of(&cluster);
     scene.archive_now(&cluster);

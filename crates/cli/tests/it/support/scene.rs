@@ -97,10 +97,18 @@ impl Scene {
         format!("'{}' --repo '{}' --cluster {cluster} %p", push.display(), repo.display())
     }
 
-    /// A server that archives into this scene's repository. Its archiver waits for a minute
-    /// after three failures: let the first backup create the repository before any segment ends.
+    /// A server that is going to archive: its segments wait until
+    /// [`start_archiving`](Self::start_archiving). Archiving from the start would fail, for it
+    /// is the first backup that makes the repository, and PostgreSQL's archiver sleeps for a
+    /// minute after three failures.
     pub(crate) fn archiving(&self, builder: Builder) -> Builder {
-        builder.config("archive_mode", "on").config("archive_command", self.archive_command())
+        builder.config("archive_mode", "on").config("archive_command", "")
+    }
+
+    /// Lets a server archive into this scene's repository, which exists.
+    pub(crate) fn start_archiving(&self, cluster: &Cluster) {
+        cluster.append_config(&[("archive_command", &self.archive_command())]).unwrap();
+        cluster.psql_ok("postgres", "SELECT pg_reload_conf()").unwrap();
     }
 
     /// Takes a backup of a cluster by its Unix socket, and returns its record.
