@@ -1,7 +1,7 @@
 //! What tells the server how to recover: `postgresql.auto.conf` and a signal file.
 
-use std::fs::OpenOptions;
-use std::io::Write;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -105,6 +105,17 @@ pub(crate) fn write(
     let mut file =
         OpenOptions::new().append(true).create(true).mode(mode).open(&conf).map_err(failed)?;
     file.write_all(text.as_bytes()).map_err(failed)?;
+    // The backup of a standby has the standby's own, and PostgreSQL would obey that one: the copy
+    // would never end its recovery, and follow the primary that it was made to replace.
+    for name in ["standby.signal", "recovery.signal"] {
+        let signal = directory.join(name);
+        match fs::remove_file(&signal) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::io(format!("{} can't be removed", signal.display()), e));
+            }
+            _ => {}
+        }
+    }
     let signal = directory.join(if standby { "standby.signal" } else { "recovery.signal" });
     OpenOptions::new()
         .write(true)

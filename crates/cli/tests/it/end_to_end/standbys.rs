@@ -72,6 +72,8 @@ fn a_standby_is_backed_up(installation: &Installation) {
     assert_eq!(record["source"]["wal"], "stream");
     // Its tablespaces are where the standby has them.
     let directory = data::restore(&scene, &standby, "restored", &[]);
+    // PostgreSQL copies the standby's own signal file, and would obey it.
+    assert!(!directory.join("standby.signal").exists());
     let mut restored = scene.adopt(&primary, &directory).until(Until::Promoted).start().unwrap();
     oracles::check_balance(&restored);
     assert!(data::transactions(&restored) > 0);
