@@ -14,6 +14,7 @@ mod licences;
 mod manifests;
 mod pg;
 mod shell;
+mod soak;
 mod table;
 mod test;
 
@@ -39,6 +40,7 @@ const COMMANDS: &[Command] = &[
         "release binaries measured against zstd, pg_basebackup and tar",
         bench::run,
     ),
+    ("soak", "[ROUNDS]", "the commands killed at random moments, 200 times over", soak::run),
     ("pg", "", "obtain the PostgreSQL majors that are missing, and list all", pg::run),
 ];
 

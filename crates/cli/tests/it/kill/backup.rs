@@ -18,15 +18,16 @@ fn a_killed_backup() {
     let conninfo = cluster.conninfo();
     let args = ["-d", conninfo.as_str()];
 
-    let mut rounds = Rounds::measure("walbrook-backup", |_| drop(scene.ok("walbrook-backup", &args)));
+    let mut rounds = Rounds::measure("walbrook-backup", || scene.command("walbrook-backup", &args));
     let repo = scene.repo();
     let mut audit = Audit::of(&repo);
     let mut backups = audit.check(&scene);
-    assert_eq!(backups.len(), 3);
+    assert_eq!(backups.len(), 4);
     let (mut unseen, mut seen) = (0, 0);
     loop {
         // Every third round makes a repository of its own, and dies doing so.
-        let fresh = |round: u32| round.is_multiple_of(3).then(|| scene.path(&format!("repo-{round}")));
+        let fresh =
+            |round: u32| round.is_multiple_of(3).then(|| scene.path(&format!("repo-{round}")));
         let Some((round, killed)) = rounds.kill_next(|round| {
             let mut command = scene.command("walbrook-backup", &args);
             if let Some(repo) = fresh(round) {
@@ -59,7 +60,7 @@ fn a_killed_backup() {
         cluster.psql_ok("postgres", "UPDATE t SET x = n::text WHERE n % 100 = 0").unwrap();
         rounds.passed();
     }
-    println!("{unseen} of the killed left no backup, {seen} a whole one");
+    println!("kill: walbrook-backup: {unseen} left no backup, {seen} a whole one");
     rounds.finish();
     restore_some(&scene, &cluster, &backups);
 }

@@ -37,13 +37,12 @@ fn a_killed_restore() {
             fs::remove_dir_all(path).unwrap();
         }
     };
-    let mut rounds = Rounds::measure("walbrook-restore", |_| {
+    let mut rounds = Rounds::measure("walbrook-restore", || {
         clear();
-        scene.ok("walbrook-restore", &args);
+        scene.command("walbrook-restore", &args)
     });
     clear();
-    while let Some((round, killed)) =
-        rounds.kill_next(|_| scene.command("walbrook-restore", &args))
+    while let Some((round, killed)) = rounds.kill_next(|_| scene.command("walbrook-restore", &args))
     {
         assert_eq!(audit.check(&scene), backups);
         if directory.join("global/pg_control").exists() {

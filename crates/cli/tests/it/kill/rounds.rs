@@ -19,25 +19,32 @@ pub(super) struct Rounds {
     killed: u32,
     seed: u64,
     state: u64,
-    /// How long an undisturbed run takes.
+    /// How long an undisturbed run took.
+    measured: Duration,
+    /// How long one is thought to take now.
     usual: Duration,
 }
 
 impl Rounds {
-    /// Measures an undisturbed run: the median of three, for the first one pays for cold caches.
-    pub(super) fn measure(what: &'static str, mut run: impl FnMut(u32)) -> Self {
-        let mut times = [0, 1, 2].map(|number| {
+    /// Measures an undisturbed run of the command that `prepare` makes: the fastest of four, for
+    /// the first one pays for cold caches.
+    pub(super) fn measure(what: &'static str, mut prepare: impl FnMut() -> Command) -> Self {
+        let times = [(); 4].map(|()| {
+            let mut command = prepare();
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
             let start = Instant::now();
-            run(number);
+            let status = command.status().unwrap();
+            assert!(status.success(), "{command:?}, undisturbed: {status}");
             start.elapsed()
         });
-        times.sort_unstable();
         let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
         let clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         let seed = number("WALBROOK_KILL_SEED").unwrap_or(clock.subsec_nanos().into());
         let rounds = number("WALBROOK_KILL_ROUNDS").map_or(ROUNDS, |rounds| rounds as u32);
         let state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ what.len() as u64 | 1;
-        let rounds = Self { what, rounds, done: 0, killed: 0, seed, state, usual: times[1] };
+        let measured = times.into_iter().min().unwrap();
+        let rounds =
+            Self { what, rounds, done: 0, killed: 0, seed, state, measured, usual: measured };
         println!("{rounds}");
         rounds
     }
@@ -60,7 +67,10 @@ impl Rounds {
 
     /// The next round: runs `command` and kills it. Tells which round it is, from 1, and whether the
     /// command was killed, and did not come to its end before.
-    pub(super) fn kill_next(&mut self, command: impl FnOnce(u32) -> Command) -> Option<(u32, bool)> {
+    pub(super) fn kill_next(
+        &mut self,
+        command: impl FnOnce(u32) -> Command,
+    ) -> Option<(u32, bool)> {
         let moment = self.next_moment()?;
         let delay = self.usual.mul_f64(moment);
         let mut command = command(self.done);
@@ -71,6 +81,14 @@ impl Rounds {
         child.kill().unwrap();
         let killed = child.wait().unwrap().signal() == Some(9);
         self.killed += u32::from(killed);
+        // Other load on the machine comes and goes: the delays follow it.
+        self.usual = match killed {
+            true if moment > 0.9 => self.usual.mul_f64(1.1),
+            false if moment < 0.9 => self.usual.mul_f64(0.8),
+            _ => self.usual,
+        };
+        // Not so far that only the start of the process would be hit.
+        self.usual = self.usual.clamp(self.measured / 2, self.measured * 3);
         // Shown when the test fails.
         println!("round {}: {} after {delay:?}, killed: {killed}", self.done, self.what);
         Some((self.done, killed))
@@ -98,7 +116,7 @@ impl fmt::Display for Rounds {
         write!(
             f,
             "kill: {what}: {done} of {rounds} rounds, {killed} killed before their end; \
-             undisturbed {usual} ms, seed {seed}"
+             a run takes {usual} ms, seed {seed}"
         )
     }
 }

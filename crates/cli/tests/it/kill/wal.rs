@@ -87,9 +87,9 @@ fn a_killed_push() {
         segments.iter().for_each(|segment| audit.remove(&objects.join(segment)));
     };
     let files: Vec<PathBuf> = segments.iter().map(|segment| archiver.file(segment)).collect();
-    let mut rounds = Rounds::measure("walbrook-push", |_| {
+    let mut rounds = Rounds::measure("walbrook-push", || {
         clear(&mut audit);
-        scene.ok("walbrook-push", &[files[0].to_str().unwrap()]);
+        scene.command("walbrook-push", &[files[0].to_str().unwrap()])
     });
     clear(&mut audit);
     let (mut absent, mut whole) = (0, 0);
@@ -113,7 +113,7 @@ fn a_killed_push() {
         clear(&mut audit);
         rounds.passed();
     }
-    println!("{absent} of the killed left nothing, {whole} the whole segment");
+    println!("kill: walbrook-push: {absent} left nothing, {whole} the whole segment");
     rounds.finish();
 }
 
@@ -129,8 +129,8 @@ fn a_killed_fetch() {
     let folder = scene.subdir("fetch");
     let destination = folder.join("RECOVERYXLOG");
     let args = |segment: &str| [segment.to_owned(), destination.to_str().unwrap().to_owned()];
-    let mut rounds = Rounds::measure("walbrook-fetch", |_| {
-        scene.ok("walbrook-fetch", &args(&segments[0]).each_ref().map(String::as_str));
+    let mut rounds = Rounds::measure("walbrook-fetch", || {
+        scene.command("walbrook-fetch", &args(&segments[0]).each_ref().map(String::as_str))
     });
     fs::remove_file(&destination).unwrap();
     let (mut absent, mut whole) = (0, 0);
@@ -157,7 +157,7 @@ fn a_killed_fetch() {
         fs::remove_file(&destination).unwrap();
         rounds.passed();
     }
-    println!("{absent} of the killed left nothing, {whole} the whole segment");
+    println!("kill: walbrook-fetch: {absent} left nothing, {whole} the whole segment");
     assert_eq!(audit.check(scene), backups);
     rounds.finish();
 }
