@@ -152,7 +152,7 @@ fn files_to_fetch() {
     let system = repo.join("prod/wal").join(&place.system);
     for folder in [repo.clone(), repo.join("prod/systems"), system.join("00000001")] {
         let mode = fs::metadata(&folder).unwrap().permissions();
-        fs::set_permissions(&folder, PermissionsExt::from_mode(0)).unwrap();
+        fs::set_permissions(&folder, PermissionsExt::from_mode(0o0)).unwrap();
         is_trouble(place.fetch(there, &[]), &["ermission denied"]);
         is_trouble(place.fetch(absent, &[]), &["ermission denied"]);
         fs::set_permissions(&folder, mode).unwrap();

@@ -206,7 +206,7 @@ fn recovery_stops(place: &Place, segment: &str) {
     place.with_flip(segment, 100, || {
         let directory = place.restores(&["--target-timeline", "current"]);
         let started = scene.adopt(&place.cluster, &directory).start();
-        let message = started.err().expect("it must not start").to_string();
+        let message = started.expect_err("it must not start").to_string();
         assert!(message.contains(segment) && message.contains("damaged"), "{message}");
         assert!(directory.join("recovery.signal").exists(), "it is still to be recovered");
         let control = place.cluster.command("pg_controldata").arg("-D").arg(&directory).output();
