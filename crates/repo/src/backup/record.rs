@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use walbrook_types::{Lsn, Oid, PgVersion, SystemId, TimelineId, WalFileName, WalSegmentSize};
 
@@ -88,8 +88,14 @@ pub struct BackupSpan {
 
 impl BackupSpan {
     /// The earliest time that a restore of this backup can be asked for, in the server's clock.
+    ///
+    /// What ended before the last transaction of the backup's own WAL is in the backup, and what
+    /// ended after it is replayed. When nothing ended in that WAL, everything in the backup is
+    /// older than its checkpoint, whose time is known in whole seconds, rounded down.
     pub fn earliest_target(&self) -> Timestamp {
-        self.last_transaction_time.map_or(self.checkpoint_time, |t| t.max(self.checkpoint_time))
+        self.last_transaction_time
+            .or_else(|| self.checkpoint_time.checked_add(SignedDuration::from_secs(1)).ok())
+            .unwrap_or(self.checkpoint_time)
     }
 }
 
