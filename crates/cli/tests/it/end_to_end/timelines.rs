@@ -31,7 +31,8 @@ fn a_promoted_server_goes_on_archiving(installation: &Installation) {
     let directory = data::restore(&scene, &old, "new", &target);
     let new = Cluster::adopt(installation, &directory).until(Until::Promoted).start().unwrap();
     fork.contents.assert_in(&new, "fork");
-    new.psql_ok(APP, "INSERT INTO marks (name) VALUES ('on timeline 2')").unwrap();
+    // Without nextval, whose effect a recovery that ends before the commit would show.
+    new.psql_ok(APP, "INSERT INTO marks VALUES ('on timeline 2', 0)").unwrap();
     let on_new = Contents::of(&new);
     new.psql_ok("postgres", "SELECT pg_create_restore_point('two')").unwrap();
     let segment = scene.archive_now(&new);
@@ -40,8 +41,8 @@ fn a_promoted_server_goes_on_archiving(installation: &Installation) {
     let on_old = Contents::of(&old);
     scene.archive_now(&old);
 
-    let check = |name: &str, args: &[&str], expected: &Contents| {
-        let directory = data::restore(&scene, &old, name, args);
+    let check_of = |original: &Cluster, name: &str, args: &[&str], expected: &Contents| {
+        let directory = data::restore(&scene, original, name, args);
         let restored = scene.adopt(&old, &directory).until(Until::Promoted).start().unwrap();
         expected.assert_in(&restored, name);
         let sql = "SELECT timeline_id FROM pg_control_checkpoint()";
@@ -51,6 +52,9 @@ fn a_promoted_server_goes_on_archiving(installation: &Installation) {
         assert_eq!(now, 3, "{name}: the timeline after the promotion");
         drop(restored);
         std::fs::remove_dir_all(directory).unwrap();
+    };
+    let check = |name: &str, args: &[&str], expected: &Contents| {
+        check_of(&old, name, args, expected);
     };
     check("latest", &[], &on_new);
     check("two", &["--target-timeline", "2"], &on_new);
@@ -83,13 +87,14 @@ fn a_promoted_server_goes_on_archiving(installation: &Installation) {
     new.psql_ok(APP, "INSERT INTO marks (name) VALUES ('at the end')").unwrap();
     let end = Contents::of(&new);
     scene.archive_now(&new);
-    let mapped = data::mapped(&old, &scene, "planned");
+    let mapped = data::mapped(&new, &scene, "planned");
     let args: Vec<&str> =
         ["--dry-run"].into_iter().chain(mapped.iter().map(String::as_str)).collect();
     let plan = scene.try_restore("planned", &args).expect(0);
     assert!(!scene.path("planned").exists(), "a dry run writes nothing");
     assert!(plan.stdout.contains(second["id"].as_str().unwrap()), "{}", plan.stdout);
-    check("second", &[], &end);
+    // Its tablespace is where the restore put it.
+    check_of(&new, "second", &[], &end);
     check("through the switch", &["--backup", id], &end);
     oracles::check_relations(&new);
 }
