@@ -64,3 +64,13 @@ impl fmt::Display for ParseError {
 }
 
 impl std::error::Error for ParseError {}
+
+/// Reads a plain decimal number: no sign, no space, no plus.
+pub(crate) fn parse_decimal<T: std::str::FromStr>(
+    text: &str,
+    kind: ParseErrorKind,
+) -> Result<T, ParseError> {
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let number = if digits { text.parse().ok() } else { None };
+    number.ok_or_else(|| ParseError::new(kind, text))
+}

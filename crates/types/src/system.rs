@@ -1,6 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::error::parse_decimal;
 use crate::{ParseError, ParseErrorKind};
 
 /// A cluster's system identifier: made by `initdb`, shared by a primary and its standbys, and new
@@ -18,10 +19,6 @@ impl FromStr for SystemId {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        digits
-            .then(|| text.parse().ok().map(Self))
-            .flatten()
-            .ok_or_else(|| ParseError::new(ParseErrorKind::SystemId, text))
+        parse_decimal(text, ParseErrorKind::SystemId).map(Self)
     }
 }

@@ -2,6 +2,7 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::str::FromStr;
 
+use crate::error::parse_decimal;
 use crate::{ParseError, ParseErrorKind};
 
 /// A timeline: one line of a cluster's history, numbered from 1. A promotion begins a new one.
@@ -36,10 +37,6 @@ impl FromStr for TimelineId {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        digits
-            .then(|| text.parse().ok().map(Self))
-            .flatten()
-            .ok_or_else(|| ParseError::new(ParseErrorKind::Timeline, text))
+        parse_decimal(text, ParseErrorKind::Timeline).map(Self)
     }
 }

@@ -139,6 +139,13 @@ fn warnings(
             backup.damage.pages
         ));
     }
+    if options.standby && backup.source.from_standby {
+        warnings.push(
+            "the backup is of a standby, whose primary_conninfo and primary_slot_name are restored \
+             with it: set them for the new standby before it is started"
+                .to_owned(),
+        );
+    }
     let needed = backup.size.database_bytes;
     if tablespaces.is_empty()
         && crate::restore::directory::free_bytes(&options.data_directory)
