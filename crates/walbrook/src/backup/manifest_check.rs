@@ -25,6 +25,7 @@ pub(crate) struct ManifestReader {
 #[serde(rename_all = "PascalCase")]
 struct FileLine {
     path: Option<String>,
+    #[serde(rename = "Encoded-Path")]
     encoded_path: Option<String>,
     size: u64,
     #[serde(rename = "Checksum-Algorithm")]

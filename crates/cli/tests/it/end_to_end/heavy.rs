@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use walbrook_testkit::{Cluster, Until};
+use walbrook_testkit::{Cluster, Installation, Until};
 
 use super::data::{self, APP, Moment};
-use super::{newest, oracles};
+use super::{for_each_major, oracles};
 use crate::support::Scene;
 
 /// One row a page, as each is plain and wide: 131 072 pages make a segment file of 1 GiB.
@@ -16,9 +16,9 @@ const BIG: &str = "
     VACUUM big;
 ";
 
-#[test]
-fn a_relation_of_two_segment_files_under_load() {
-    let installation = newest();
+for_each_major!(a_relation_of_two_segment_files);
+
+fn a_relation_of_two_segment_files(installation: &Installation) {
     let scene = Scene::new();
     let config = Cluster::builder(installation)
         .data_checksums(true)
