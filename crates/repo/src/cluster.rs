@@ -125,7 +125,7 @@ impl Cluster {
         }
     }
 
-    /// The identifiers of the backups that exist, oldest first: those with a commit object.
+    /// The identifiers of the backups that exist, in their own order: those with a commit object.
     /// Takes requests in proportion to the number of backups.
     pub async fn backup_ids(&self) -> Result<Vec<BackupId>> {
         let children = self.store().list_children(&layout::backups(&self.name)).await?;
@@ -140,7 +140,8 @@ impl Cluster {
         Ok(ids)
     }
 
-    /// The records of the backups that exist, oldest first.
+    /// The records of the backups that exist, in the order in which they began. Identifiers tell
+    /// that order only to the second.
     pub async fn backups(&self) -> Result<Vec<BackupRecord>> {
         let children = self.store().list_children(&layout::backups(&self.name)).await?;
         let mut records = Vec::new();
@@ -152,6 +153,7 @@ impl Cluster {
                 Err(error) => return Err(error),
             }
         }
+        records.sort_by(|a, b| (a.span.started_at, &a.id).cmp(&(b.span.started_at, &b.id)));
         Ok(records)
     }
 

@@ -52,7 +52,9 @@ impl Rounds {
     /// Where in a run the next round kills, as a part of its usual time; none when all are done.
     /// Every other round aims at the last part, in which a command commits.
     fn next_moment(&mut self) -> Option<f64> {
-        if self.done == self.rounds {
+        // Where the machine's load made most rounds miss, more of them follow.
+        let enough = self.killed * 3 >= self.rounds;
+        if self.done >= self.rounds && (enough || self.done >= self.rounds * 5) {
             return None;
         }
         self.state ^= self.state << 13;
@@ -60,7 +62,7 @@ impl Rounds {
         self.state ^= self.state << 17;
         let random = (self.state >> 11) as f64 / (1u64 << 53) as f64;
         // Each round has a part of the whole to itself, so that few rounds do not cluster.
-        let spread = (f64::from(self.done) + random) / f64::from(self.rounds);
+        let spread = (f64::from(self.done % self.rounds) + random) / f64::from(self.rounds);
         self.done += 1;
         Some(if self.done.is_multiple_of(2) { 0.6 + 0.45 * spread } else { spread })
     }
@@ -84,11 +86,11 @@ impl Rounds {
         // Other load on the machine comes and goes: the delays follow it.
         self.usual = match killed {
             true if moment > 0.9 => self.usual.mul_f64(1.1),
-            false if moment < 0.9 => self.usual.mul_f64(0.8),
+            false if moment < 0.9 => self.usual.mul_f64(0.7),
             _ => self.usual,
         };
         // Not so far that only the start of the process would be hit.
-        self.usual = self.usual.clamp(self.measured / 2, self.measured * 3);
+        self.usual = self.usual.clamp(self.measured / 8, self.measured * 3);
         // Shown when the test fails.
         println!("round {}: {} after {delay:?}, killed: {killed}", self.done, self.what);
         Some((self.done, killed))
@@ -96,14 +98,14 @@ impl Rounds {
 
     /// A round is over: tells how far the rounds are.
     pub(super) fn passed(&self) {
-        if self.done.is_multiple_of(10) || self.done == self.rounds {
+        if self.done.is_multiple_of(10) || self.done >= self.rounds {
             println!("{self}");
         }
     }
 
     /// All rounds are over. Most of them must have killed something: otherwise nothing was shown.
     pub(super) fn finish(self) {
-        assert_eq!(self.done, self.rounds);
+        assert!(self.done >= self.rounds);
         assert!(self.killed * 3 >= self.rounds, "too few runs were killed in time: {self}");
     }
 }
