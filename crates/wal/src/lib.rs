@@ -19,8 +19,10 @@
 
 mod decoder;
 mod error;
+mod heap;
 mod history;
 mod input;
+mod operation;
 mod page;
 mod parts;
 mod record;
@@ -32,6 +34,7 @@ mod xlog;
 
 pub use decoder::{Decoder, EndOfWal, EndReason};
 pub use error::{Error, ErrorKind};
+pub use heap::{HeapChange, HeapTruncate, TupleChanges};
 pub use history::{HistoryEntry, TimelineHistory};
 pub use page::{PageHeader, PageIdentity, SegmentHeader};
 pub use parts::{BlockRef, BlockRefs, Compression, PageImage, Parts, RelLocator};

@@ -48,6 +48,10 @@ impl RmgrId {
     pub const HEAP: Self = Self(10);
     /// B-tree indexes.
     pub const BTREE: Self = Self(11);
+    /// Changes of pages by extensions, through the generic interface.
+    pub const GENERIC: Self = Self(20);
+    /// Messages that only logical decoding sees.
+    pub const LOGICAL_MESSAGE: Self = Self(21);
 
     /// The name of a resource manager of PostgreSQL itself; none for those of extensions.
     pub fn name(self) -> Option<&'static str> {

@@ -4,7 +4,9 @@
 mod crafted;
 mod facts;
 mod mutations;
+mod names;
 mod oracle;
 mod server;
 mod timelines;
 mod waldump;
+mod writer;
