@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{dependencies, hosts, licences, manifests, shell, test};
+use crate::{dependencies, fuzz, hosts, licences, manifests, shell, test};
 
 /// A heading and the check under it.
 type Step = (&'static str, fn() -> Result<()>);
@@ -19,6 +19,7 @@ const STEPS: &[Step] = &[
     ("clippy", || clippy(&["--workspace", "--all-targets"])),
     ("clippy, fewest features", clippy_fewest_features),
     ("documentation", documentation),
+    ("fuzzing", fuzz::in_ci),
     // Last, so that the output ends with its summary.
     ("tests", || test::run(&[])),
 ];

@@ -9,6 +9,7 @@ mod bench;
 mod ci;
 mod demo;
 mod dependencies;
+mod fuzz;
 mod hosts;
 mod licences;
 mod manifests;
@@ -40,6 +41,7 @@ const COMMANDS: &[Command] = &[
         "release binaries measured against zstd, pg_basebackup and tar",
         bench::run,
     ),
+    ("fuzz", "[SECONDS] [TARGET…]", "the fuzz targets, each for a bounded time", fuzz::run),
     ("soak", "[ROUNDS]", "the commands killed at random moments, 200 times over", soak::run),
     ("pg", "", "obtain the PostgreSQL majors that are missing, and list all", pg::run),
 ];
