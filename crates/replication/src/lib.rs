@@ -57,9 +57,9 @@ pub use server_error::ServerError;
 pub use session::Session;
 pub use tar::{EntryKind, TarEntry, TarEvent, TarReader};
 pub use verbs::{
-    BackupEnd, BaseBackup, BaseBackupEvent, BaseBackupOptions, Checkpoint, ManifestChecksums,
-    PhysicalSlot, ResultSet, Row, SystemIdentity, TablespaceInfo, TimelineHistoryFile, WalMessage,
-    WalStream,
+    BackupEnd, BaseBackup, BaseBackupEvent, BaseBackupOptions, Checkpoint, CopyOut, CopyRow,
+    ManifestChecksums, PhysicalSlot, ResultSet, Row, SystemIdentity, TablespaceInfo,
+    TimelineHistoryFile, WalMessage, WalStream,
 };
 
 #[doc = include_str!("../README.md")]

@@ -19,6 +19,11 @@ const MAX_SHORT_MESSAGE: usize = 64 << 10;
 /// Room that is made for each read. Data messages of a base backup have 32 KiB or more, so that
 /// with this much the remainder that moves to the next buffer is a small part.
 const READ_SIZE: usize = 1 << 20;
+/// Room that is not worth a system call; and what is added, so that a message of a round number of
+/// bytes and its header fit.
+const SPARE: usize = 64 << 10;
+/// The most room that is made because a header announces so much: a liar gets no more.
+const MAX_ROOM: usize = 4 << 20;
 /// How many warnings of one command are kept.
 const MAX_NOTICES: usize = 1000;
 
@@ -116,7 +121,7 @@ impl Wire {
                 }
             }
             // No more than what arrives is ever buffered, whatever length a header announces.
-            self.input.reserve(if self.trusted { READ_SIZE } else { 8 << 10 });
+            self.make_room();
             match self.stream.read_buf(&mut self.input).await {
                 Ok(0) => return Err(self.lost("the server closed the connection", None)),
                 Ok(_) => {}
@@ -172,6 +177,23 @@ impl Wire {
                     };
                 }
             }
+        }
+    }
+
+    /// Makes room for the next read. What is left of a message moves when the buffer does, so it
+    /// moves only when there is no room worth a system call; and the rest of a long message that
+    /// has begun to arrive gets a buffer that it fills, so that nothing moves after it.
+    fn make_room(&mut self) {
+        let room = self.input.capacity() - self.input.len();
+        let (enough, wanted) =
+            if self.trusted { (SPARE, READ_SIZE + SPARE) } else { (1 << 10, 8 << 10) };
+        let missing = match Header::parse(&self.input) {
+            // Its length was checked when it was looked at.
+            Ok(Some(header)) => (header.len() as usize + 1).saturating_sub(self.input.len()),
+            _ => 0,
+        };
+        if room < missing.min(READ_SIZE) || room < enough {
+            self.input.reserve(wanted.max(missing.min(MAX_ROOM)));
         }
     }
 

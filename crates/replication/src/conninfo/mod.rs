@@ -34,6 +34,8 @@ pub struct ConnInfo {
     pub(crate) hosts: Vec<Host>,
     pub(crate) user: String,
     pub(crate) dbname: String,
+    /// Whether `dbname` is libpq's default, the user's name.
+    pub(crate) dbname_is_default: bool,
     pub(crate) password: Option<Secret>,
     pub(crate) passfile: Option<PathBuf>,
     pub(crate) application_name: Option<String>,
@@ -169,7 +171,15 @@ impl ConnInfo {
     #[must_use]
     pub fn with_dbname(mut self, name: impl Into<String>) -> Self {
         self.dbname = name.into();
+        self.dbname_is_default = false;
         self
+    }
+
+    /// Sets the database of ordinary sessions that is used when the settings name none, instead of
+    /// libpq's default, the one of the user's name.
+    #[must_use]
+    pub fn with_fallback_dbname(self, name: impl Into<String>) -> Self {
+        if self.dbname_is_default { self.with_dbname(name) } else { self }
     }
 
     /// The servers to try, in the order they are listed.

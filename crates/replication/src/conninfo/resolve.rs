@@ -60,6 +60,7 @@ pub(super) fn resolve(settings: Settings, env: &Environment) -> Result<ConnInfo,
     Ok(ConnInfo {
         hosts: hosts(&settings, env)?,
         dbname: settings.get("dbname").unwrap_or(&user).to_owned(),
+        dbname_is_default: settings.get("dbname").is_none(),
         user,
         password: settings.get("password").map(Secret::new),
         passfile,
@@ -315,6 +316,8 @@ mod tests {
         assert_eq!(info.passfile(), Some("/home/o/.pgpass".as_ref()));
         assert_eq!(info.connect_timeout(), None);
         assert_eq!(parse("user=bob").dbname(), "bob");
+        assert_eq!(parse("user=bob").with_fallback_dbname("postgres").dbname(), "postgres");
+        assert_eq!(parse("user=bob dbname=d").with_fallback_dbname("postgres").dbname(), "d");
         assert!(ConnInfo::parse("", &Environment::empty()).is_err());
     }
 

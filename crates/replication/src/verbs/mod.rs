@@ -2,6 +2,7 @@
 
 pub(crate) mod base_backup;
 mod base_backup_options;
+mod copy_out;
 mod identify_system;
 pub(crate) mod query;
 mod show;
@@ -11,6 +12,7 @@ mod timeline_history;
 
 pub use base_backup::{BackupEnd, BaseBackup, BaseBackupEvent, TablespaceInfo};
 pub use base_backup_options::{BaseBackupOptions, Checkpoint, ManifestChecksums};
+pub use copy_out::{CopyOut, CopyRow};
 pub use identify_system::SystemIdentity;
 pub use query::{ResultSet, Row};
 pub use slot::PhysicalSlot;

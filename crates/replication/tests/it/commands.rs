@@ -94,3 +94,58 @@ fn a_backend_that_is_terminated() {
         assert_eq!(error.server_error().map(ServerError::code), Some("57P01"), "{error}");
     });
 }
+
+#[test]
+fn copy_out_in_binary_form() {
+    for installation in majors() {
+        let cluster = Cluster::builder(installation).start().unwrap();
+        run(async {
+            let mut session = Session::sql(&socket(&cluster)).await.unwrap();
+            let big = 5 << 20;
+            let sql = format!(
+                "COPY (SELECT n, n::int8 << 40, n = 2, CASE WHEN n <> 3 THEN \
+                 convert_to(repeat(chr(96 + n), {big} / n), 'UTF8') END \
+                 FROM generate_series(1, 9) n) TO STDOUT (FORMAT binary)"
+            );
+            let mut rows = session.copy_out(&sql).await.unwrap();
+            for n in 1..10 {
+                let mut row = rows.next().await.unwrap().unwrap();
+                assert_eq!(
+                    (row.len(), row.int4(0), row.int8(1)),
+                    (4, Some(n), Some(i64::from(n) << 40))
+                );
+                assert_eq!(row.boolean(2), Some(n == 2));
+                match row.take(3) {
+                    None => assert_eq!(n, 3),
+                    Some(text) => {
+                        assert_eq!(text.len(), big / n as usize);
+                        assert!(text.iter().all(|b| *b == 96 + n as u8));
+                    }
+                }
+            }
+            assert!(rows.next().await.unwrap().is_none());
+            assert!(rows.next().await.unwrap().is_none());
+
+            // An error in its midst, or before it, leaves the session usable; so do no rows.
+            let sql =
+                "COPY (SELECT 1 / (3 - n) FROM generate_series(1, 9) n) TO STDOUT (FORMAT binary)";
+            let mut rows = session.copy_out(sql).await.unwrap();
+            let error = loop {
+                match rows.next().await {
+                    Ok(row) => assert!(row.is_some()),
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!(error.server_error().unwrap().code(), "22012");
+            assert!(session.copy_out("COPY nothing TO STDOUT (FORMAT binary)").await.is_err());
+            let sql = "COPY (SELECT 1 WHERE false) TO STDOUT (FORMAT binary)";
+            assert!(session.copy_out(sql).await.unwrap().next().await.unwrap().is_none());
+            assert!(!session.show("server_version").await.unwrap().is_empty());
+
+            // One that is left in its midst does not pass for a session that is ready.
+            let sql = "COPY (SELECT generate_series(1, 9)) TO STDOUT (FORMAT binary)";
+            session.copy_out(sql).await.unwrap().next().await.unwrap();
+            assert!(session.show("port").await.is_err());
+        });
+    }
+}
