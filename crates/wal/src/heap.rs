@@ -1,6 +1,6 @@
 use walbrook_types::Oid;
 
-use crate::xlog::{Fields, short};
+use crate::fields::{Fields, short};
 use crate::{Error, Record, RecordHeader, RelLocator, RmgrId};
 
 /// The operation of `Heap` and `Heap2` without the bit that says that the page is new
@@ -76,12 +76,11 @@ impl<'a> HeapTruncate<'a> {
     fn parse(data: &'a [u8]) -> Result<Self, Error> {
         let f = Fields(data);
         let [flags] = f.array(8)?;
-        let len = usize::try_from(f.u32(4)?).ok().and_then(|count| count.checked_mul(4));
         Ok(Self {
             database: f.u32(0)?,
             cascade: flags & TRUNCATE_CASCADE != 0,
             restart_sequences: flags & TRUNCATE_RESTART_SEQS != 0,
-            relations: len.and_then(|len| f.rest(12).ok()?.get(..len)).ok_or_else(short)?,
+            relations: f.list(4, 12, 4)?,
         })
     }
 }

@@ -17,8 +17,10 @@
 //! PostgreSQL 15 to 18 on 64-bit little-endian machines with WAL pages of 8 KiB.
 #![forbid(unsafe_code)]
 
+mod dbase;
 mod decoder;
 mod error;
+mod fields;
 mod heap;
 mod history;
 mod input;
@@ -26,12 +28,16 @@ mod operation;
 mod page;
 mod parts;
 mod record;
+mod relmap;
 mod rmgr;
 mod scan;
+mod smgr;
+mod tblspc;
 mod version;
 mod xact;
 mod xlog;
 
+pub use dbase::{DatabaseDrop, DbaseRecord};
 pub use decoder::{Decoder, EndOfWal, EndReason};
 pub use error::{Error, ErrorKind};
 pub use heap::{HeapChange, HeapTruncate, TupleChanges};
@@ -39,14 +45,17 @@ pub use history::{HistoryEntry, TimelineHistory};
 pub use page::{PageHeader, PageIdentity, SegmentHeader};
 pub use parts::{BlockRef, BlockRefs, Compression, PageImage, Parts, RelLocator};
 pub use record::{Record, RecordHeader};
+pub use relmap::RelmapUpdate;
 pub use rmgr::RmgrId;
 pub use scan::{
     Continuation, Crossing, RestorePoint, SegmentFacts, SegmentScanner, Straddling, join,
     scan_segment,
 };
+pub use smgr::{SmgrRecord, SmgrTruncate};
+pub use tblspc::TablespaceRecord;
 pub use version::WalVersion;
-pub use xact::{XactEnd, XactPrepare, XactRecord};
-pub use xlog::{Checkpoint, XlogRecord};
+pub use xact::{XactAssignment, XactEnd, XactPrepare, XactRecord};
+pub use xlog::{Checkpoint, ParameterChange, WalLevel, XlogRecord};
 
 /// Size of a WAL page in bytes: PostgreSQL's default `XLOG_BLCKSZ`, the only one supported.
 pub const WAL_PAGE_SIZE: usize = 8192;

@@ -335,13 +335,7 @@ impl<'a> Walk<'a> {
         }
         self.last_id = Some(id);
         let [flags] = self.array()?;
-        let fork = match flags & FORK_MASK {
-            0 => Fork::Main,
-            1 => Fork::FreeSpaceMap,
-            2 => Fork::VisibilityMap,
-            3 => Fork::Init,
-            _ => return Err(bad()),
-        };
+        let fork = fork(flags & FORK_MASK).ok_or_else(bad)?;
         let data_len = usize::from(self.u16()?);
         if (flags & HAS_DATA != 0) != (data_len > 0) {
             return Err(bad());
@@ -364,6 +358,17 @@ impl<'a> Walk<'a> {
             info.hole_len = self.u16()?;
         }
         if info.is_consistent() { Ok(info) } else { Err(bad()) }
+    }
+}
+
+/// The fork with this number (`ForkNumber` in PostgreSQL's `common/relpath.h`).
+pub(crate) fn fork(number: u8) -> Option<Fork> {
+    match number {
+        0 => Some(Fork::Main),
+        1 => Some(Fork::FreeSpaceMap),
+        2 => Some(Fork::VisibilityMap),
+        3 => Some(Fork::Init),
+        _ => None,
     }
 }
 

@@ -2,7 +2,8 @@ use bytes::Bytes;
 use walbrook_types::Lsn;
 
 use crate::{
-    Error, ErrorKind, MAX_RECORD_LEN, Parts, RmgrId, WalVersion, XactRecord, Xid, XlogRecord,
+    DbaseRecord, Error, ErrorKind, MAX_RECORD_LEN, Parts, RelmapUpdate, RmgrId, SmgrRecord,
+    TablespaceRecord, WalVersion, XactRecord, Xid, XlogRecord,
 };
 
 /// Bits of `xl_info` that belong to the resource manager (`XLR_RMGR_INFO_MASK`).
@@ -155,11 +156,7 @@ impl Record {
     ///
     /// [`BadContents`](ErrorKind::BadContents) when its main data are too short.
     pub fn xlog(&self) -> Result<Option<XlogRecord>, Error> {
-        if self.header.rmgr != RmgrId::XLOG {
-            return Ok(None);
-        }
-        let parsed = XlogRecord::parse(&self.header, self.main_data()?);
-        parsed.map(Some).map_err(|error| error.or_at(self.lsn))
+        self.meaning(RmgrId::XLOG, |data| XlogRecord::parse(&self.header, data))
     }
 
     /// The meaning of a record of the `Transaction` resource manager; none for others.
@@ -168,10 +165,54 @@ impl Record {
     ///
     /// As [`xlog`](Self::xlog).
     pub fn xact(&self) -> Result<Option<XactRecord<'_>>, Error> {
-        if self.header.rmgr != RmgrId::XACT {
+        self.meaning(RmgrId::XACT, |data| XactRecord::parse(self.version, &self.header, data))
+    }
+
+    /// The meaning of a record of the `Storage` resource manager; none for others.
+    ///
+    /// # Errors
+    ///
+    /// As [`xlog`](Self::xlog).
+    pub fn smgr(&self) -> Result<Option<SmgrRecord>, Error> {
+        self.meaning(RmgrId::SMGR, |data| SmgrRecord::parse(&self.header, data))
+    }
+
+    /// The meaning of a record of the `Database` resource manager; none for others.
+    ///
+    /// # Errors
+    ///
+    /// As [`xlog`](Self::xlog).
+    pub fn dbase(&self) -> Result<Option<DbaseRecord<'_>>, Error> {
+        self.meaning(RmgrId::DBASE, |data| DbaseRecord::parse(&self.header, data))
+    }
+
+    /// The meaning of a record of the `Tablespace` resource manager; none for others.
+    ///
+    /// # Errors
+    ///
+    /// As [`xlog`](Self::xlog).
+    pub fn tablespace(&self) -> Result<Option<TablespaceRecord<'_>>, Error> {
+        self.meaning(RmgrId::TABLESPACE, |data| TablespaceRecord::parse(&self.header, data))
+    }
+
+    /// The meaning of a record of the `RelMap` resource manager; none for others.
+    ///
+    /// # Errors
+    ///
+    /// As [`xlog`](Self::xlog).
+    pub fn relmap(&self) -> Result<Option<RelmapUpdate<'_>>, Error> {
+        let update = |data| RelmapUpdate::parse(&self.header, data);
+        Ok(self.meaning(RmgrId::RELMAP, update)?.flatten())
+    }
+
+    fn meaning<'a, T>(
+        &'a self,
+        rmgr: RmgrId,
+        parse: impl FnOnce(&'a [u8]) -> Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
+        if self.header.rmgr != rmgr {
             return Ok(None);
         }
-        let parsed = XactRecord::parse(self.version, &self.header, self.main_data()?);
-        parsed.map(Some).map_err(|error| error.or_at(self.lsn))
+        parse(self.main_data()?).map(Some).map_err(|error| error.or_at(self.lsn))
     }
 }

@@ -40,6 +40,8 @@ impl RmgrId {
     pub const SMGR: Self = Self(2);
     /// Creation and removal of databases.
     pub const DBASE: Self = Self(4);
+    /// Creation and removal of tablespaces.
+    pub const TABLESPACE: Self = Self(5);
     /// The map from catalogs to files.
     pub const RELMAP: Self = Self(7);
     /// Heaps: vacuum, multi-insert and other rarer operations.

@@ -1,7 +1,7 @@
 use walbrook_types::{Lsn, Oid, PgTimestamp};
 
+use crate::fields::{Fields, short};
 use crate::parts::RelLocator;
-use crate::xlog::{Fields, short};
 use crate::{Error, RecordHeader, WalVersion, Xid};
 
 /// The operation within `xl_info` (`XLOG_XACT_OPMASK`), and whether `xinfo` follows the time.
@@ -13,6 +13,7 @@ const PREPARE: u8 = 0x10;
 const ABORT: u8 = 0x20;
 const COMMIT_PREPARED: u8 = 0x30;
 const ABORT_PREPARED: u8 = 0x40;
+const ASSIGNMENT: u8 = 0x50;
 
 /// Which parts follow (`XACT_XINFO_HAS_*`).
 const HAS_DBINFO: u32 = 1 << 0;
@@ -37,6 +38,9 @@ pub enum XactRecord<'a> {
     Abort(XactEnd<'a>),
     /// `PREPARE`: the first half of a two-phase commit.
     Prepare(XactPrepare<'a>),
+    /// `ASSIGNMENT`: whose subtransactions some are. Told in advance when there are many of them;
+    /// the end of the transaction names all.
+    Assignment(XactAssignment<'a>),
     /// Any other operation, which ends no transaction: its number.
     Other(u8),
 }
@@ -65,12 +69,12 @@ pub struct XactEnd<'a> {
 impl<'a> XactEnd<'a> {
     /// The committed or aborted subtransactions.
     pub fn subxids(&self) -> impl ExactSizeIterator<Item = Xid> + use<'a> {
-        self.subxids.as_chunks().0.iter().map(|bytes| Xid::from_le_bytes(*bytes))
+        xids(self.subxids)
     }
 
     /// The relations whose files go with it.
     pub fn dropped_relations(&self) -> impl ExactSizeIterator<Item = RelLocator> + use<'a> {
-        self.dropped.as_chunks().0.iter().map(RelLocator::from_bytes)
+        relations(self.dropped)
     }
 }
 
@@ -86,6 +90,55 @@ pub struct XactPrepare<'a> {
     pub database: Oid,
     /// The name that it is to be committed by.
     pub gid: &'a [u8],
+    subxids: &'a [u8],
+    dropped_on_commit: &'a [u8],
+    dropped_on_abort: &'a [u8],
+}
+
+impl<'a> XactPrepare<'a> {
+    /// Its subtransactions.
+    pub fn subxids(&self) -> impl ExactSizeIterator<Item = Xid> + use<'a> {
+        xids(self.subxids)
+    }
+
+    /// The relations whose files go when it is committed.
+    pub fn dropped_on_commit(&self) -> impl ExactSizeIterator<Item = RelLocator> + use<'a> {
+        relations(self.dropped_on_commit)
+    }
+
+    /// The relations whose files go when it is rolled back: those that it made.
+    pub fn dropped_on_abort(&self) -> impl ExactSizeIterator<Item = RelLocator> + use<'a> {
+        relations(self.dropped_on_abort)
+    }
+}
+
+/// Subtransactions and what they belong to (`xl_xact_assignment`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct XactAssignment<'a> {
+    /// The top-level transaction.
+    pub xid: Xid,
+    subxids: &'a [u8],
+}
+
+impl<'a> XactAssignment<'a> {
+    /// Some of its subtransactions.
+    pub fn subxids(&self) -> impl ExactSizeIterator<Item = Xid> + use<'a> {
+        xids(self.subxids)
+    }
+
+    fn parse(data: &'a [u8]) -> Result<Self, Error> {
+        let f = Fields(data);
+        Ok(Self { xid: f.u32(0)?, subxids: f.list(4, 8, 4)? })
+    }
+}
+
+fn xids(bytes: &[u8]) -> impl ExactSizeIterator<Item = Xid> + use<'_> {
+    bytes.as_chunks().0.iter().map(|bytes| Xid::from_le_bytes(*bytes))
+}
+
+fn relations(bytes: &[u8]) -> impl ExactSizeIterator<Item = RelLocator> + use<'_> {
+    bytes.as_chunks().0.iter().map(RelLocator::from_bytes)
 }
 
 impl<'a> XactRecord<'a> {
@@ -103,6 +156,7 @@ impl<'a> XactRecord<'a> {
             COMMIT | COMMIT_PREPARED => Self::Commit(XactEnd::parse(version, header, data)?),
             ABORT | ABORT_PREPARED => Self::Abort(XactEnd::parse(version, header, data)?),
             PREPARE => Self::Prepare(XactPrepare::parse(data)?),
+            ASSIGNMENT => Self::Assignment(XactAssignment::parse(data)?),
             other => Self::Other(other),
         })
     }
@@ -186,16 +240,29 @@ impl<'a> XactEnd<'a> {
 }
 
 impl<'a> XactPrepare<'a> {
-    /// The fixed part is 72 bytes long; the name follows, with a zero byte at its end.
+    /// The fixed part is 72 bytes long. The name and the lists follow, each aligned to eight bytes
+    /// (`ParsePrepareRecord` in `access/rmgrdesc/xactdesc.c`).
     fn parse(data: &'a [u8]) -> Result<Self, Error> {
         let f = Fields(data);
-        let gid_len = usize::from(f.array(54).map(u16::from_le_bytes)?);
-        let gid = f.rest(72)?.get(..gid_len).ok_or_else(short)?;
+        let mut at = 72;
+        let mut part = |len: usize| {
+            let part = f.rest(at)?.get(..len).ok_or_else(short)?;
+            at = (at + len).next_multiple_of(8);
+            Ok(part)
+        };
+        let gid = part(usize::from(f.array(54).map(u16::from_le_bytes)?))?;
+        let mut list = |count_at: usize, item: usize| {
+            let count = usize::try_from(f.u32(count_at)?).map_err(|_| short())?;
+            part(count.checked_mul(item).ok_or_else(short)?)
+        };
         Ok(Self {
             xid: f.u32(8)?,
             time: f.time(16)?,
             database: f.u32(12)?,
             gid: gid.strip_suffix(b"\0").unwrap_or(gid),
+            subxids: list(28, 4)?,
+            dropped_on_commit: list(32, RelLocator::LEN)?,
+            dropped_on_abort: list(36, RelLocator::LEN)?,
         })
     }
 }
