@@ -102,8 +102,12 @@ impl BackupSpan {
 /// How the pages were had.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceFacts {
-    /// Which source: `replication` is `BASE_BACKUP`.
+    /// Which source: `sql` is `pg_read_binary_file` over ordinary connections, `local` is the data
+    /// directory itself, and `replication` is `BASE_BACKUP`.
     pub kind: String,
+    /// Why this source and no other, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Whether a standby was read.
     pub from_standby: bool,
     /// The server's host or socket directory, and port.
@@ -164,11 +168,19 @@ impl DamageReport {
     /// How many pages are listed by name; more are counted.
     pub const LISTED: usize = 1000;
 
-    pub(crate) fn add(&mut self, page: DamagedPage) {
+    /// Counts a page, and lists it while there is room.
+    pub fn add(&mut self, page: DamagedPage) {
         self.pages += 1;
         if self.listed.len() < Self::LISTED {
             self.listed.push(page);
         }
+    }
+
+    /// Adds what another report has.
+    pub fn merge(&mut self, other: Self) {
+        self.pages += other.pages;
+        let room = Self::LISTED.saturating_sub(self.listed.len());
+        self.listed.extend(other.listed.into_iter().take(room));
     }
 }
 

@@ -120,6 +120,12 @@ impl BackupWriter {
         self.options.check = check;
     }
 
+    /// Notes damaged pages that the caller's own check has found. For a source that can read a
+    /// page again and so checks before it writes, with [`WriterOptions::check`] left out.
+    pub fn report_damage(&mut self, report: DamageReport) {
+        self.damage.merge(report);
+    }
+
     /// Adds a directory or a symbolic link.
     pub fn add(&mut self, entry: Entry) -> Result<()> {
         debug_assert!(!matches!(entry.kind, EntryKind::File(_)), "files are begun");

@@ -127,6 +127,7 @@ async fn take(
         },
         source: SourceFacts {
             kind: "replication".into(),
+            reason: None,
             from_standby: false,
             server: "test".into(),
             wal: "stream".into(),

@@ -113,6 +113,7 @@ pub(crate) fn record(written: Written) -> BackupRecord {
         },
         source: SourceFacts {
             kind: "replication".to_owned(),
+            reason: None,
             from_standby: false,
             server: "/run/postgresql:5432".to_owned(),
             wal: "stream".to_owned(),

@@ -141,6 +141,7 @@ impl Run<'_> {
         };
         let source = SourceFacts {
             kind: "replication".to_owned(),
+            reason: None,
             from_standby: label.from_standby,
             server: self.server.peer.clone(),
             wal: wal_kind.to_owned(),
