@@ -1,7 +1,7 @@
 //! Walbrook's speed, as ratios to the tools that its users have: `cargo xtask bench [NAME…]`.
 //!
 //! Each measurement runs the two sides in turn, so that whatever else the machine does meets both
-//! ([`measure`]). [`wal`] is about single segments, [`cluster`] about whole backups, and
+//! ([`measure`]). [`wal`] is about single segments, [`waldump`] about reading WAL, [`cluster`] about whole backups, and
 //! [`bench`](bench::Bench) is the server and the binaries that both use.
 #![forbid(unsafe_code)]
 // This is a program for developers, whose results are what it prints.
@@ -11,6 +11,7 @@ mod bench;
 mod cluster;
 mod measure;
 mod wal;
+mod waldump;
 
 use std::process::ExitCode;
 
@@ -23,6 +24,7 @@ const MEASUREMENTS: &[Measurement] = &[
     ("start", "start-up of walbrook-push and walbrook-fetch", wal::start),
     ("push", "walbrook-push of one segment, against zstd -1 and an fsync", wal::push),
     ("fetch", "walbrook-fetch of one segment, against zstd -d", wal::fetch),
+    ("waldump", "walbrook-wal stats of 1 GiB of WAL, against pg_waldump --stats", waldump::run),
     ("cluster", "a full backup and its restore, against pg_basebackup and tar", cluster::run),
 ];
 
