@@ -12,6 +12,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("walbrook-page", &["types"]),
     ("walbrook-wal", &["types"]),
     ("walbrook-delta", &["types", "page", "wal"]),
+    ("walbrook-delta", &["types", "page", "wal"]),
     ("walbrook-replication", &["types"]),
     ("walbrook-store", &[]),
     ("walbrook-repo", &["types", "page", "wal", "store"]),
@@ -41,6 +42,7 @@ const FORBIDDEN: &[(&[&str], &[&str])] = &[
     (&["-p", "walbrook-types", "--all-features"], INPUT_OUTPUT),
     (&["-p", "walbrook-page", "--all-features"], INPUT_OUTPUT),
     (&["-p", "walbrook-wal", "--all-features"], INPUT_OUTPUT),
+    (&["-p", "walbrook-delta", "--all-features"], INPUT_OUTPUT),
     (&["-p", "walbrook-delta", "--all-features"], INPUT_OUTPUT),
     (&["-p", "walbrook-store", "--no-default-features"], CLOUD),
     // The facade's tree has all libraries in it.
