@@ -27,6 +27,18 @@ pub enum ErrorKind {
     Truncated,
     /// A timeline history file that does not hold together.
     BadHistory,
+    /// A full-page image that can't be restored: it is damaged.
+    BadImage,
+    /// What it takes was left out when this crate was built: the message names the feature.
+    Unsupported,
+    /// A block summary that is damaged, or is none.
+    BadSummary,
+    /// Something of a later version of this crate.
+    NewerFormat,
+    /// A block summary that does not follow the one before.
+    SummaryGap,
+    /// A block summary that lacks something of the range that it is asked about.
+    IncompleteSummary,
 }
 
 /// WAL or a history file that can't be read.

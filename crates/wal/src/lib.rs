@@ -32,6 +32,7 @@ mod relmap;
 mod rmgr;
 mod scan;
 mod smgr;
+mod summary;
 mod tblspc;
 mod version;
 mod xact;
@@ -49,9 +50,12 @@ pub use relmap::RelmapUpdate;
 pub use rmgr::RmgrId;
 pub use scan::{
     Continuation, Crossing, RestorePoint, SegmentFacts, SegmentScanner, Straddling, join,
-    scan_segment,
+    scan_segment, summarize_segment,
 };
 pub use smgr::{SmgrRecord, SmgrTruncate};
+pub use summary::{
+    BlockSet, BlockSummary, BlockSummaryBuilder, ForkSummary, PgSummary, PgSummaryName, WalSummary,
+};
 pub use tblspc::TablespaceRecord;
 pub use version::WalVersion;
 pub use xact::{XactAssignment, XactEnd, XactPrepare, XactRecord};

@@ -13,8 +13,10 @@ use walbrook_types::{Lsn, WalSegmentSize};
 
 use crate::page::{Expectation, PageKind};
 use crate::record::{RecordCrc, check_len};
+use crate::summary::Collector;
 use crate::{
     EndReason, Error, ErrorKind, PageHeader, RecordHeader, RmgrId, SegmentHeader, WAL_PAGE_SIZE,
+    WalSummary,
 };
 
 /// Looks at a whole segment; see [`SegmentScanner`].
@@ -26,6 +28,18 @@ pub fn scan_segment(bytes: &[u8], verify_crc: bool) -> Result<SegmentFacts, Erro
     let mut scanner = SegmentScanner::new(verify_crc);
     scanner.feed(bytes)?;
     scanner.finish()
+}
+
+/// Makes the block summary of a whole segment; see [`SegmentScanner::summarize`].
+///
+/// # Errors
+///
+/// As [`SegmentScanner::feed`] and [`SegmentScanner::finish`].
+pub fn summarize_segment(bytes: &[u8], verify_crc: bool) -> Result<WalSummary, Error> {
+    let mut scanner = SegmentScanner::new(verify_crc).summarize();
+    scanner.feed(bytes)?;
+    let (facts, summary) = scanner.finish_with_summary()?;
+    summary.ok_or_else(|| Error::at(ErrorKind::Truncated, facts.header.start, "no WAL segment"))
 }
 
 /// Gathers [`SegmentFacts`] about one segment that is fed from its start in pieces of any size.
@@ -45,6 +59,9 @@ pub struct SegmentScanner {
     prev: Option<Lsn>,
     pending: Option<Pending>,
     done: bool,
+    summarize: bool,
+    /// Makes the block summary, if one is wanted, from the first page on.
+    collector: Option<Collector>,
 }
 
 impl SegmentScanner {
@@ -60,7 +77,18 @@ impl SegmentScanner {
             prev: None,
             pending: None,
             done: false,
+            summarize: false,
+            collector: None,
         }
+    }
+
+    /// Makes a [`WalSummary`] in the same pass, which [`finish_with_summary`](Self::finish_with_summary)
+    /// answers. It never makes the scan fail: what it can't understand it says itself. It needs memory
+    /// for the blocks that it names, and up to 4 MiB for a record that began in the segment before.
+    #[must_use]
+    pub fn summarize(mut self) -> Self {
+        self.summarize = true;
+        self
     }
 
     /// Takes the next bytes of the segment.
@@ -114,7 +142,16 @@ impl SegmentScanner {
     /// # Errors
     ///
     /// [`Truncated`](ErrorKind::Truncated) when it was not.
-    pub fn finish(mut self) -> Result<SegmentFacts, Error> {
+    pub fn finish(self) -> Result<SegmentFacts, Error> {
+        self.finish_with_summary().map(|(facts, _)| facts)
+    }
+
+    /// The same with the block summary, if one was [asked for](Self::summarize).
+    ///
+    /// # Errors
+    ///
+    /// As [`finish`](Self::finish).
+    pub fn finish_with_summary(mut self) -> Result<(SegmentFacts, Option<WalSummary>), Error> {
         let Some(mut facts) = self.facts.take() else {
             let message = format!("WAL segment ends after {} bytes", self.fed);
             return Err(Error::new(ErrorKind::Truncated, message));
@@ -129,7 +166,10 @@ impl SegmentScanner {
             facts.crosses_into_next = true;
             pending.cut_off(&mut facts);
         }
-        Ok(facts)
+        let summary = self
+            .collector
+            .map(|collector| collector.finish(facts.last_timeline, facts.end_lsn, facts.end));
+        Ok((facts, summary))
     }
 
     fn check_fed(&self) -> Result<(), Error> {
@@ -146,7 +186,11 @@ impl SegmentScanner {
         // Taken out so that the facts and the rest can be changed side by side.
         let mut facts = match self.facts.take() {
             Some(facts) => facts,
-            None => SegmentFacts::new(SegmentHeader::parse(page)?),
+            None => {
+                let header = SegmentHeader::parse(page)?;
+                self.collector = self.summarize.then(|| Collector::new(&header));
+                SegmentFacts::new(header)
+            }
         };
         let result = self.scan_page_into(page, &mut facts);
         self.facts = Some(facts);
@@ -199,18 +243,23 @@ impl SegmentScanner {
         let bad = |what: &str| Error::at(ErrorKind::BadContinuation, page_at, what);
         if self.pending.is_none() {
             if !header.continues_record() {
+                if header.overwrites_record() && page_at == facts.header.start {
+                    self.collect(Collector::given_up);
+                }
                 return Ok(Some(begin));
             }
             if page_at != facts.header.start {
                 return Err(bad("WAL page continues a record that is complete"));
             }
             self.pending = Some(Pending::leading(header.rem_len));
+            self.collect(|collector| collector.rest(header.rem_len));
         }
         let Some(pending) = &mut self.pending else { return Ok(Some(begin)) };
         if header.overwrites_record() {
             // Given up after a crash: it never was.
             facts.incomplete = pending.lsn();
             self.pending = None;
+            self.collect(Collector::given_up);
             return Ok(Some(begin));
         }
         if !header.continues_record() || header.rem_len != pending.remaining() {
@@ -219,9 +268,12 @@ impl SegmentScanner {
         let here = (pending.remaining() as usize).min(WAL_PAGE_SIZE - begin);
         let part = page.get(begin..begin + here).unwrap_or_default();
         pending.add(part, self.verify_crc, self.prev)?;
-        if pending.remaining() > 0 {
+        let open = pending.remaining() > 0;
+        self.collect(|collector| collector.part(part));
+        if open {
             return Ok(None);
         }
+        self.collect(Collector::whole);
         let at = (begin + here).next_multiple_of(8);
         facts.end_lsn = page_at + at as u64;
         if let Some(pending) = self.pending.take() {
@@ -234,6 +286,13 @@ impl SegmentScanner {
             }
         }
         Ok(Some(at))
+    }
+
+    #[inline]
+    fn collect(&mut self, note: impl FnOnce(&mut Collector)) {
+        if let Some(collector) = &mut self.collector {
+            note(collector);
+        }
     }
 
     fn switched(&mut self, facts: &mut SegmentFacts) -> Result<(), Error> {
@@ -270,6 +329,10 @@ impl SegmentScanner {
                 let mut pending = Pending::new(lsn, total_len);
                 pending.add(rest, self.verify_crc, self.prev)?;
                 self.pending = Some(pending);
+                self.collect(|collector| {
+                    collector.split(lsn, total_len);
+                    collector.part(rest);
+                });
                 return Ok(());
             };
             if self.verify_crc {
@@ -278,6 +341,7 @@ impl SegmentScanner {
                 crc.check(record, lsn)?;
             }
             self.prev = Some(lsn);
+            self.collect(|collector| collector.record(lsn, &header, record));
             at = (at + len).next_multiple_of(8);
             facts.end_lsn = page_at + at as u64;
             if matches!(header.rmgr, RmgrId::XLOG | RmgrId::XACT) {

@@ -4,9 +4,12 @@
 mod crafted;
 mod facts;
 mod mutations;
+mod naive;
 mod names;
 mod oracle;
+mod resync;
 mod server;
+mod summary;
 mod timelines;
 mod waldump;
 mod writer;
