@@ -9,7 +9,7 @@ use crate::{EndReason, Error, ErrorKind, SegmentHeader, WalVersion};
 /// The summary of one segment, or of several that follow each other.
 ///
 /// A segment's is made by [`SegmentScanner::summarize`](crate::SegmentScanner::summarize) or
-/// [`summarize_segment`](super::summarize_segment) from that segment alone, and
+/// [`summarize_segment`](crate::summarize_segment) from that segment alone, and
 /// [merged](Self::merge) with the next one's. A record that lies in several segments is in the
 /// [`blocks`](Self::blocks) of none of them: each keeps of its part what could matter, and the merge
 /// puts it together. So the summary of a range is the same whichever way it is merged.

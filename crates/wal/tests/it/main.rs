@@ -7,7 +7,6 @@ mod mutations;
 mod naive;
 mod names;
 mod oracle;
-mod resync;
 mod server;
 mod summary;
 mod timelines;
