@@ -1,3 +1,5 @@
+mod resync;
+
 use bytes::{Bytes, BytesMut};
 use walbrook_types::{Lsn, SystemId, TimelineId, WalSegmentSize};
 
@@ -74,10 +76,23 @@ pub struct Decoder {
     /// Just behind the last whole record.
     end_of_last: Lsn,
     yield_from: Lsn,
-    /// After an error about a page whose own header is sound: how much of its beginning belongs
-    /// to a record of the page before. A resync can begin on this page then.
-    resume: Option<u32>,
+    /// Where reading can begin anew when the step at hand fails.
+    anew: Anew,
+    /// Whether that is being done: nothing is said of what can't be read until a record can.
+    searching: bool,
+    /// While it is, where the last record lay before the damage: later records can't link to
+    /// earlier ones.
+    floor: Option<Lsn>,
     state: State,
+}
+
+/// Where reading can begin anew after an error.
+#[derive(Debug, Clone, Copy)]
+enum Anew {
+    /// Nobody knows: at one of the positions behind this one.
+    Somewhere,
+    /// Behind so many bytes more of the broken record.
+    Behind(u32),
 }
 
 #[derive(Debug)]
@@ -97,10 +112,11 @@ enum State {
     /// Everything up to this position is being passed over.
     Skip {
         until: Lsn,
-        then_search: bool,
     },
-    /// A page is looked for at which reading can begin anew.
-    Search,
+    /// A record is looked for, from this position on.
+    Search {
+        from: Lsn,
+    },
     Ended(EndOfWal),
     Failed(Error),
 }
@@ -123,7 +139,9 @@ impl Decoder {
             prev: None,
             end_of_last: start,
             yield_from: start,
-            resume: None,
+            anew: Anew::Somewhere,
+            searching: false,
+            floor: None,
             state: State::Record,
         }
     }
@@ -167,10 +185,15 @@ impl Decoder {
     pub fn next(&mut self) -> Result<Option<Record>, Error> {
         loop {
             match self.step() {
-                Ok(Step::Yield(record)) if record.lsn < self.yield_from => {}
-                Ok(Step::Yield(record)) => return Ok(Some(record)),
+                Ok(Step::Yield(record)) => {
+                    self.searching = false;
+                    if record.lsn >= self.yield_from {
+                        return Ok(Some(record));
+                    }
+                }
                 Ok(Step::Again) => {}
                 Ok(Step::NeedInput) => return Ok(None),
+                Err(_) if self.searching => self.begin_anew(),
                 Err(error) => {
                     self.state = State::Failed(error.clone());
                     return Err(error);
@@ -184,23 +207,6 @@ impl Decoder {
         match self.state {
             State::Ended(end) => Some(end),
             _ => None,
-        }
-    }
-
-    /// Goes on after an error: looks for the next page that is sound and on which a record begins,
-    /// and continues there. What lies between is lost; the next record's position tells how much.
-    pub fn resync(&mut self) {
-        if let State::Failed(_) = self.state {
-            self.prev = None;
-            let into = self.at.0 % WAL_PAGE_SIZE as u64;
-            self.state = match (self.resume.take(), into) {
-                (Some(remaining), _) => State::PassOver { remaining },
-                (None, 0) => State::Search,
-                (None, _) => State::Skip {
-                    until: self.at + (WAL_PAGE_SIZE as u64 - into),
-                    then_search: true,
-                },
-            };
         }
     }
 
@@ -230,26 +236,38 @@ impl Decoder {
     }
 
     fn step(&mut self) -> Result<Step, Error> {
+        match &self.state {
+            State::Ended(_) => return Ok(Step::NeedInput),
+            State::Failed(error) => return Err(error.clone()),
+            _ => self.anew = Anew::Somewhere,
+        }
         match &mut self.state {
-            State::Ended(_) => Ok(Step::NeedInput),
-            State::Failed(error) => Err(error.clone()),
-            State::Skip { until, then_search } => {
-                let (until, then_search) = (*until, *then_search);
-                self.at = self.at + self.input.skip(until.bytes_since(self.at));
-                if self.at < until {
+            State::Ended(_) | State::Failed(_) => Ok(Step::NeedInput),
+            State::Skip { until } => {
+                let until = *until;
+                if !self.skip_to(until) {
                     return Ok(Step::NeedInput);
                 }
-                self.state = if then_search { State::Search } else { State::Record };
+                self.state = State::Record;
                 Ok(Step::Again)
             }
-            State::Search => self.search(),
+            State::Search { from } => {
+                let from = *from;
+                self.search(from)
+            }
             State::PassOver { .. } | State::Assemble { .. } => self.continuation(),
             State::Record => self.record(),
         }
     }
 
-    /// Takes the header of the page that begins here; none when input is missing. Where the log
-    /// ends instead, that is noted.
+    /// Passes over everything up to this position; false when that is not there yet.
+    fn skip_to(&mut self, until: Lsn) -> bool {
+        self.at = self.at + self.input.skip(until.bytes_since(self.at));
+        self.at >= until
+    }
+
+    /// The header of the page that begins here; none when input is missing. Where the log ends
+    /// instead, that is noted.
     fn page(&mut self) -> Result<Option<PageHeader>, Error> {
         let Some(short) = self.input.peek::<{ PageHeader::SHORT_LEN }>() else { return Ok(None) };
         let long;
@@ -268,16 +286,16 @@ impl Decoder {
             _ => &short,
         };
         let reason = match self.expect.page(bytes, self.at, self.size)? {
-            PageKind::Here(header) => {
-                let len = header.header_len() as u64;
-                self.at = self.at + self.input.skip(len);
-                return Ok(Some(header));
-            }
+            PageKind::Here(header) => return Ok(Some(header)),
             PageKind::Zeroed => EndReason::Zeroed,
             PageKind::Recycled => EndReason::Recycled,
         };
         self.finish(reason);
         Ok(None)
+    }
+
+    fn take_header(&mut self, header: &PageHeader) {
+        self.skip_to(self.at + header.header_len() as u64);
     }
 
     fn finish(&mut self, reason: EndReason) {
@@ -303,20 +321,16 @@ impl Decoder {
 
     fn record(&mut self) -> Result<Step, Error> {
         // Records are aligned to eight bytes, and so are pages: padding never crosses one.
-        let padding = self.at.0.next_multiple_of(8) - self.at.0;
-        if padding > 0 {
-            let skipped = self.input.skip(padding);
-            self.at = self.at + skipped;
-            if skipped < padding {
-                return Ok(Step::NeedInput);
-            }
+        if !self.skip_to(Lsn(self.at.0.next_multiple_of(8))) {
+            return Ok(Step::NeedInput);
         }
         if self.page_left() == WAL_PAGE_SIZE {
             let page_at = self.at;
             let Some(header) = self.page()? else { return Ok(self.stopped()) };
+            self.take_header(&header);
             if header.continues_record() {
                 if self.prev.is_some() {
-                    self.resume = Some(header.rem_len);
+                    self.anew = Anew::Behind(header.rem_len);
                     return Err(Error::at(
                         ErrorKind::BadContinuation,
                         page_at,
@@ -332,7 +346,12 @@ impl Decoder {
             return Ok(Step::NeedInput);
         };
         if total_len == 0 {
-            self.finish(EndReason::Zeroed);
+            if self.searching {
+                // What could not be read may have been a segment switch, of which this is padding.
+                self.state = State::Search { from: self.at + self.page_left() as u64 };
+            } else {
+                self.finish(EndReason::Zeroed);
+            }
             return Ok(Step::Again);
         }
         check_len(total_len, lsn)?;
@@ -350,7 +369,12 @@ impl Decoder {
                 return Ok(Step::NeedInput);
             };
             self.at = self.at + u64::from(total_len);
-            return self.whole(lsn, bytes);
+            let step = self.whole(lsn, bytes.clone());
+            if step.is_err() {
+                // Its length may be what is wrong with it.
+                self.put_back(lsn, bytes);
+            }
+            return step;
         }
         self.state = State::Assemble { lsn, bytes: BytesMut::new(), remaining: total_len };
         Ok(Step::Again)
@@ -367,21 +391,34 @@ impl Decoder {
         // first piece of it never lies at one.
         if self.page_left() == WAL_PAGE_SIZE {
             let page_at = self.at;
-            let Some(header) = self.page()? else { return Ok(self.stopped()) };
+            let header = match self.page() {
+                Ok(Some(header)) => header,
+                Ok(None) => return Ok(self.stopped()),
+                Err(error) => {
+                    self.put_first_page_back();
+                    return Err(error);
+                }
+            };
             if header.overwrites_record() {
+                self.take_header(&header);
                 // The record was given up. Something else begins here, and links back to the
                 // record before the one given up.
                 self.state = State::Record;
                 return Ok(Step::Again);
             }
             if !header.continues_record() || header.rem_len != remaining {
-                self.resume = Some(if header.continues_record() { header.rem_len } else { 0 });
+                if !self.put_first_page_back() {
+                    self.take_header(&header);
+                    let rest = if header.continues_record() { header.rem_len } else { 0 };
+                    self.anew = Anew::Behind(rest);
+                }
                 let what = match lsn {
                     Some(lsn) => format!("WAL page does not continue the record of {lsn}"),
                     None => "WAL page does not continue the record of the page before".to_owned(),
                 };
                 return Err(Error::at(ErrorKind::BadContinuation, page_at, what));
             }
+            self.take_header(&header);
         }
         let part = self.input.take_front(self.page_left().min(remaining as usize));
         if part.is_empty() && remaining > 0 {
@@ -390,6 +427,8 @@ impl Decoder {
         self.at = self.at + part.len() as u64;
         let prev = self.prev;
         let left = remaining - part.len() as u32;
+        // Two pages agree on its length: whatever else is wrong, it ends there.
+        self.anew = Anew::Behind(left);
         match &mut self.state {
             State::Assemble { lsn, bytes, remaining } => {
                 let had_header = bytes.len() >= RecordHeader::LEN;
@@ -429,33 +468,10 @@ impl Decoder {
         let mut end_lsn = Lsn(self.at.0.next_multiple_of(8));
         if header.is_switch() {
             end_lsn = Lsn(end_lsn.0.next_multiple_of(self.size.bytes()));
-            self.state = State::Skip { until: end_lsn, then_search: false };
+            self.state = State::Skip { until: end_lsn };
         }
         self.prev = Some(lsn);
         self.end_of_last = end_lsn;
         Ok(Step::Yield(Record { lsn, end_lsn, version, header, bytes }))
-    }
-
-    /// Looks at the page that begins here as one to begin anew with.
-    fn search(&mut self) -> Result<Step, Error> {
-        let page_at = self.at;
-        // What is wrong with this page was said already, or will not be believed of the next.
-        let known = self.expect;
-        let header = match self.page() {
-            Ok(Some(header)) => header,
-            Ok(None) => return Ok(self.stopped()),
-            Err(_) => {
-                self.expect = known;
-                let until = page_at + WAL_PAGE_SIZE as u64;
-                self.state = State::Skip { until, then_search: true };
-                return Ok(Step::Again);
-            }
-        };
-        self.end_of_last = self.at;
-        self.state = match header.continues_record() {
-            true => State::PassOver { remaining: header.rem_len },
-            false => State::Record,
-        };
-        Ok(Step::Again)
     }
 }

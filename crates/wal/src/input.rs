@@ -17,6 +17,14 @@ impl Input {
         }
     }
 
+    /// Puts back what was taken last.
+    pub(crate) fn push_front(&mut self, piece: Bytes) {
+        if !piece.is_empty() {
+            self.len += piece.len();
+            self.pieces.push_front(piece);
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -40,6 +48,20 @@ impl Input {
             *to = *from;
         }
         Some(bytes)
+    }
+
+    /// Copies the bytes behind the next `skip`, as many as there are and fit; says how many.
+    pub(crate) fn peek_at(&self, mut skip: usize, to: &mut [u8]) -> usize {
+        let mut filled = 0;
+        for piece in &self.pieces {
+            let part = piece.get(skip..).unwrap_or_default();
+            skip = skip.saturating_sub(piece.len());
+            for (to, from) in to.iter_mut().skip(filled).zip(part) {
+                *to = *from;
+                filled += 1;
+            }
+        }
+        filled
     }
 
     /// Takes exactly this many bytes, if there are as many; without copying when they lie in one

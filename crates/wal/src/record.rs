@@ -1,3 +1,5 @@
+use std::fmt;
+
 use bytes::Bytes;
 use walbrook_types::Lsn;
 
@@ -115,7 +117,7 @@ impl RecordCrc {
 }
 
 /// One WAL record, whole, its checksum checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Record {
     /// Where it begins: what `pg_waldump` calls its `lsn`.
     pub lsn: Lsn,
@@ -129,6 +131,18 @@ pub struct Record {
     /// The whole record, header included. Shares the decoder's input when the record lay in one
     /// piece there, and is a copy when it had to be put together.
     pub bytes: Bytes,
+}
+
+impl fmt::Debug for Record {
+    /// Without its bytes: there can be a gigabyte of them, and they hold what users keep secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("lsn", &self.lsn)
+            .field("end_lsn", &self.end_lsn)
+            .field("version", &self.version)
+            .field("header", &self.header)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Record {

@@ -98,42 +98,6 @@ fn any_changed_byte_is_found_or_without_effect() {
     });
 }
 
-#[test]
-fn resync_finds_what_lies_behind_the_damage() {
-    each(&[1], |wal| {
-        let bytes = wal.read();
-        let (whole, _) = read(wal.start(), wal.size, std::iter::once(bytes.clone().into()));
-        // In the middle of a record of the first segment that lies on one page.
-        let victim = whole
-            .iter()
-            .skip(2000)
-            .find(|r| r.lsn.0 % 8192 + u64::from(r.header.total_len) < 8192)
-            .unwrap();
-        let mut bytes = bytes;
-        bytes[(victim.lsn.0 - wal.start().0) as usize + 25] ^= 1;
-        let mut decoder = Decoder::new(wal.start(), wal.size);
-        decoder.feed(bytes);
-        let error = loop {
-            match decoder.next() {
-                Ok(record) => assert!(record.unwrap().lsn < victim.lsn),
-                Err(error) => break error,
-            }
-        };
-        assert_eq!(error.lsn(), Some(victim.lsn));
-        assert_eq!(decoder.next(), Err(error), "an error stays until it is dealt with");
-        decoder.resync();
-        let next = decoder.next().unwrap().unwrap();
-        let page_end = victim.lsn.0.next_multiple_of(8192);
-        let expected = whole.iter().find(|r| r.lsn.0 > page_end).unwrap();
-        assert_eq!(&next, expected);
-        // And from there on all is as ever.
-        let rest = whole.iter().filter(|r| r.lsn > next.lsn);
-        for record in rest {
-            assert_eq!(decoder.next().unwrap().as_ref(), Some(record));
-        }
-    });
-}
-
 proptest! {
     #[test]
     fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..20_000)) {

@@ -11,6 +11,7 @@ pub(crate) const OVERWRITE: u16 = 8;
 
 /// Writes WAL of segments of 1 MiB.
 pub(crate) struct Writer {
+    pub(crate) base: u64,
     pub(crate) bytes: Vec<u8>,
     pub(crate) prev: u64,
     pub(crate) version: WalVersion,
@@ -22,11 +23,11 @@ impl Writer {
     }
 
     pub(crate) fn of(version: WalVersion) -> Self {
-        Self { bytes: Vec::new(), prev: 0, version }
+        Self { base: BASE, bytes: Vec::new(), prev: 0, version }
     }
 
     pub(crate) fn at(&self) -> u64 {
-        BASE + self.bytes.len() as u64
+        self.base + self.bytes.len() as u64
     }
 
     pub(crate) fn page(&mut self, flags: u16, rem_len: u32) {
