@@ -1,7 +1,7 @@
 use std::collections::{HashMap, HashSet};
 
 use walbrook_types::{BlockNumber, Fork, Lsn, Oid, RelFile, Tablespace, TimelineId};
-use walbrook_wal::RelLocator;
+use walbrook_wal::{BlockSummary, RelLocator};
 
 use crate::blocks::BlockSet;
 use crate::rules::{self, FilePlan, WholeReason};
@@ -123,6 +123,20 @@ impl ChangeMapBuilder {
         SummaryNotes { builder: self, timeline, from, to }
     }
 
+    /// Adds a summary of the whole span, or more, along its timelines: what
+    /// [`WalSummary::proven`](walbrook_wal::WalSummary::proven) gives for
+    /// [`from`](Span::from) and [`to`](Span::to).
+    pub fn whole_span(&mut self, summary: &BlockSummary) {
+        let parts: Vec<_> = self.span.timelines().collect();
+        for (index, (timeline, from, to)) in parts.into_iter().enumerate() {
+            let mut notes = self.summary(timeline, from, to);
+            if index == 0 {
+                notes.blocks(summary);
+            }
+            notes.complete();
+        }
+    }
+
     /// Says that some of the log in the span leaves changes out, and why: `wal_level=minimal`, or a
     /// record that is not understood. No map can be made of it.
     pub fn refuse(&mut self, why: impl Into<String>) {
@@ -199,6 +213,19 @@ impl SummaryNotes<'_> {
             && let Some(changes) = self.builder.relation(relation)
         {
             changes.limit = changes.limit.min(limit);
+        }
+    }
+
+    /// Notes all that a summary says.
+    pub fn blocks(&mut self, summary: &BlockSummary) {
+        for (relation, fork, changes) in summary.iter() {
+            if let Some(limit) = changes.limit_block {
+                self.limit(relation, fork, limit);
+            }
+            // Other forks are read whole whatever happened to them.
+            if fork == Fork::Main {
+                changes.blocks.iter().for_each(|block| self.block(relation, fork, block));
+            }
         }
     }
 

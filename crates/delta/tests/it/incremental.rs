@@ -7,7 +7,7 @@ use walbrook_delta::{
 };
 use walbrook_testkit::{Cluster, majors};
 use walbrook_types::{Fork, Lsn, RelFile, TimelineId};
-use walbrook_wal::{RelLocator, TimelineHistory};
+use walbrook_wal::{BlockSummary, RelLocator, TimelineHistory};
 
 use crate::server::{Chain, files, start};
 
@@ -218,4 +218,30 @@ fn a_gap_is_no_map() {
     notes.server_row(relation, 9, 0, false);
     notes.complete();
     assert_eq!(builder.finish().unwrap_err().kind(), ErrorKind::NotLogged);
+}
+
+#[test]
+fn a_summary_of_all_the_span_is_a_map() {
+    let two = TimelineId::new(2).unwrap();
+    let history = TimelineHistory::parse(two, "1\t0/C8\tpromoted\n").unwrap();
+    let base = BaseBackupSpan { timeline: TimelineId::FIRST, start: Lsn(100), stop: Lsn(150) };
+    let span = Span::new(base, Lsn(900), &history).unwrap();
+    let relation = RelLocator { tablespace_oid: 1663, database: 5, number: 7 };
+    let mut summary = BlockSummary::new();
+    summary.mark(relation, Fork::Main, 2);
+    summary.mark(relation, Fork::VisibilityMap, 0);
+    summary.limit(relation, Fork::Main, 8);
+    summary.recreate_database(1663, 6);
+    let mut builder = ChangeMapBuilder::new(span);
+    builder.whole_span(&summary);
+    let map = builder.finish().unwrap();
+    let plan = |path: &str| map.plan(path, 10 * 8192, Some(10 * 8192));
+    assert_eq!(plan("base/5/7"), FilePlan::Blocks(vec![2..3, 8..10]));
+    assert_eq!(plan("base/5/7.1"), FilePlan::Whole(WholeReason::Created));
+    assert_eq!(plan("base/5/7_vm"), FilePlan::Whole(WholeReason::Fork));
+    assert_eq!(plan("base/5/8"), FilePlan::Unchanged);
+    assert_eq!(plan("base/6/8"), FilePlan::Whole(WholeReason::DatabaseCreated));
+    assert_eq!(plan("pg_xact/0000"), FilePlan::Whole(WholeReason::NotARelation));
+    let odd = map.plan("base/5/8", 8191, Some(8192));
+    assert_eq!(odd, FilePlan::Whole(WholeReason::OddLength));
 }
