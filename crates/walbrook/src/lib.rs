@@ -20,7 +20,9 @@ mod catalog;
 mod error;
 mod progress;
 mod restore;
+mod segment_path;
 mod wal_path;
+pub mod wal_reader;
 
 pub use archive::{FetchOptions, FetchOutcome, PushOptions, fetch, prefetch, push, wants_prefetch};
 pub use backup::{BackupOptions, WalMode, backup};

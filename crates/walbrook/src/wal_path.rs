@@ -1,29 +1,18 @@
 //! The WAL that leads to a timeline: which segments there are along its history.
 
 use futures::stream::{self, StreamExt};
-use walbrook_repo::{WalArchive, WalInfo, WalRange};
+use walbrook_repo::{WalArchive, WalInfo};
 use walbrook_types::{Lsn, SegmentNumber, TimelineId, WalFileName, WalSegmentSize};
 use walbrook_wal::TimelineHistory;
 
+use crate::segment_path::{SegmentPath, Step};
 use crate::{Error, ErrorKind, Result};
 
 /// A timeline and its ancestors, with the segments that the archive has of each.
 #[derive(Debug)]
 pub(crate) struct WalPath {
     archive: WalArchive,
-    history: TimelineHistory,
-    /// Newest first, as PostgreSQL looks for segments.
-    steps: Vec<Step>,
-}
-
-#[derive(Debug)]
-struct Step {
-    timeline: TimelineId,
-    /// The first segment that PostgreSQL would look for on this timeline.
-    first: SegmentNumber,
-    /// The last one: that in which a descendant branched off.
-    last: Option<SegmentNumber>,
-    ranges: Vec<WalRange>,
+    segments: SegmentPath,
 }
 
 impl WalPath {
@@ -33,89 +22,50 @@ impl WalPath {
         let size = archive.segment_size();
         let mut steps = Vec::new();
         for (timeline, begin, end) in history.path() {
-            steps.push(Step {
-                timeline,
-                first: size.segment_of(begin),
-                last: end.map(|end| size.segment_before(end)),
-                ranges: archive.ranges(timeline).await?,
-            });
+            steps.push(Step::new(timeline, begin, end, size, archive.ranges(timeline).await?));
         }
-        steps.sort_by_key(|step| std::cmp::Reverse(step.timeline));
-        Ok(Self { archive: archive.clone(), history, steps })
+        Ok(Self { archive: archive.clone(), segments: SegmentPath::new(history, size, steps) })
+    }
+
+    /// The segments, without the archive that they are in.
+    pub(crate) fn segments(&self) -> &SegmentPath {
+        &self.segments
+    }
+
+    pub(crate) fn archive(&self) -> &WalArchive {
+        &self.archive
     }
 
     pub(crate) fn timeline(&self) -> TimelineId {
-        self.history.timeline()
+        self.segments.timeline()
     }
 
     pub(crate) fn size(&self) -> WalSegmentSize {
-        self.archive.segment_size()
+        self.segments.size()
     }
 
     /// Whether a position on `timeline` lies on this path.
     pub(crate) fn contains(&self, timeline: TimelineId, lsn: Lsn) -> bool {
-        self.history.contains(timeline, lsn)
-    }
-
-    /// The timeline whose copy of a segment PostgreSQL would read, and the last segment of the
-    /// run without a gap that it is in.
-    fn run_at(&self, number: SegmentNumber) -> Option<(TimelineId, SegmentNumber)> {
-        self.steps.iter().find_map(|step| {
-            if number < step.first || step.last.is_some_and(|last| number > last) {
-                return None;
-            }
-            let range = step.ranges.iter().find(|range| range.contains(number))?;
-            let last = step.last.map_or(range.last, |last| last.min(range.last));
-            Some((step.timeline, last))
-        })
+        self.segments.history().contains(timeline, lsn)
     }
 
     /// The name of the file that has a segment.
     pub(crate) fn name(&self, number: SegmentNumber) -> Option<WalFileName> {
-        let (timeline, _) = self.run_at(number)?;
-        Some(WalFileName::segment(timeline, number, self.size()))
+        self.segments.name(number)
     }
 
-    /// The last segment that can be reached from `first` on without a gap; `None` when `first`
-    /// itself is missing.
+    /// As [`SegmentPath::reach`].
     pub(crate) fn reach(&self, first: SegmentNumber) -> Option<SegmentNumber> {
-        let mut reached = None;
-        let mut next = first;
-        while let Some((timeline, run)) = self.run_at(next) {
-            // A run may lead past the point where a newer timeline has segments of its own.
-            let newer = self.steps.iter().filter(|step| step.timeline > timeline);
-            let switch = newer.map(|step| step.first).filter(|first| *first > next).min();
-            let last = switch.map_or(run, |first| run.min(SegmentNumber(first.0 - 1)));
-            reached = Some(last);
-            // The last segment of a timeline that was left, where its successor has none of the
-            // same number, leads up to the switch and no further.
-            let branched = |step: &Step| step.timeline > timeline && step.first == last;
-            if self.steps.iter().any(branched) {
-                break;
-            }
-            next = last.next();
-        }
-        reached
+        self.segments.reach(first)
     }
 
-    /// The first segment that is missing on the way from `first` to `last`.
+    /// As [`SegmentPath::first_missing`].
     pub(crate) fn first_missing(
         &self,
         first: SegmentNumber,
         last: SegmentNumber,
     ) -> Option<WalFileName> {
-        let missing = match self.reach(first) {
-            None => first,
-            Some(reached) if reached < last => reached.next(),
-            Some(_) => return None,
-        };
-        // Named as PostgreSQL would ask for it: on the newest timeline that could have it.
-        let step = self
-            .steps
-            .iter()
-            .find(|s| missing >= s.first && s.last.is_none_or(|last| missing <= last));
-        let timeline = step.map_or(self.timeline(), |step| step.timeline);
-        Some(WalFileName::segment(timeline, missing, self.size()))
+        self.segments.first_missing(first, last)
     }
 
     /// What the object of a segment says of itself.
@@ -134,7 +84,7 @@ impl WalPath {
     pub(crate) async fn end_lsn(&self, last: SegmentNumber) -> Result<Lsn> {
         let info = self.info(last).await?;
         let end = info.content.map_or(last.end(self.size()), |content| content.end_lsn);
-        let switch = self.history.switch_lsn(info.name.timeline());
+        let switch = self.segments.history().switch_lsn(info.name.timeline());
         Ok(switch.map_or(end, |switch| end.min(switch)))
     }
 

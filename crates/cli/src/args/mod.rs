@@ -12,6 +12,7 @@ pub(crate) use duration::duration;
 pub(crate) use pair::{Pair, TablespaceMapping, pair, tablespace_mapping};
 pub(crate) use rate::rate;
 pub(crate) use recovery::RecoveryArgs;
+pub(crate) use time::time;
 
 use clap::Parser;
 use walbrook::Codec;

@@ -18,6 +18,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("restore", "restore a cluster, to its last moment or to an earlier one"),
     ("push", "store a WAL file: archive_command"),
     ("fetch", "bring a WAL file back: restore_command"),
+    ("wal", "look into the WAL: records, statistics, gaps, and who deleted my rows"),
 ];
 
 /// As shells do for a command that is not there. It is above 125: a server whose restore_command

@@ -8,6 +8,7 @@ mod list;
 mod push;
 mod restore;
 mod restore_text;
+mod wal;
 
 pub use backup::backup;
 pub use fetch::fetch;
@@ -15,6 +16,7 @@ pub use front::front;
 pub use list::list;
 pub use push::push;
 pub use restore::restore;
+pub use wal::wal;
 
 pub(crate) use find::find_program;
 
