@@ -10,7 +10,6 @@ use crate::waldump::Line;
 
 /// When a truncation forgets the blocks that it cuts off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(dead_code, reason = "PostgreSQL's own follows")]
 pub(crate) enum Forget {
     /// Always: Walbrook's rule, by which summaries of parts can be merged.
     Always,
@@ -20,12 +19,13 @@ pub(crate) enum Forget {
 
 /// How the record of a truncation limits a visibility map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(dead_code, reason = "PostgreSQL's own follows")]
 pub(crate) enum MapLimit {
     /// By the map's pages that are kept wholly: Walbrook's.
     MapPages,
     /// By the number of heap blocks: PostgreSQL's.
     HeapBlocks,
+    /// By the map's pages that are kept at least in part: PostgreSQL's when mended.
+    MapPagesUp,
 }
 
 pub(crate) type Entries = BTreeMap<(RelLocator, Fork), (Option<u32>, BTreeSet<u32>)>;
@@ -103,6 +103,7 @@ impl Naive {
                     let map = match self.map_limit {
                         MapLimit::MapPages => block / 32_672,
                         MapLimit::HeapBlocks => block,
+                        MapLimit::MapPagesUp => block.div_ceil(32_672),
                     };
                     self.limit(relation, Fork::VisibilityMap, map);
                 }

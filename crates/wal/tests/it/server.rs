@@ -93,7 +93,11 @@ fn make(installation: &Installation, mib: u32) -> Wal {
     cluster.psql_ok("postgres", TRANSACTIONS).unwrap();
     pgbench(&["-c", "3", "-t", "100", "-n"]);
     cluster.stop(StopMode::Fast).unwrap();
+    read(&cluster, installation.major(), mib)
+}
 
+/// The WAL of a cluster that was stopped.
+pub(crate) fn read(cluster: &Cluster, major: u32, mib: u32) -> Wal {
     let size = WalSegmentSize::new(u64::from(mib) << 20).unwrap();
     let mut segments: Vec<_> = fs::read_dir(cluster.wal_dir())
         .unwrap()
@@ -108,12 +112,12 @@ fn make(installation: &Installation, mib: u32) -> Wal {
         .collect();
     segments.sort();
     let start = segments[0].0.segment_number(size).unwrap().start(size);
-    let lines = waldump::dump(&cluster, start);
+    let lines = waldump::dump(cluster, start);
     let output = cluster.command("pg_controldata").arg(cluster.data_dir()).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let line = text.lines().find(|line| line.starts_with("Database system identifier")).unwrap();
     let system_id = line.split_whitespace().last().unwrap().to_owned();
-    Wal { major: installation.major(), size, system_id, segments, lines }
+    Wal { major, size, system_id, segments, lines }
 }
 
 /// Calls `test` with the WAL of every major version, in segments of each of these sizes in MiB.
