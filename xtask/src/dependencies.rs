@@ -12,7 +12,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("walbrook-page", &["types"]),
     ("walbrook-wal", &["types"]),
     ("walbrook-delta", &["types", "page", "wal"]),
-    ("walbrook-delta", &["types", "page", "wal"]),
+    ("walbrook-retention", &["types"]),
     ("walbrook-replication", &["types"]),
     ("walbrook-store", &[]),
     ("walbrook-repo", &["types", "page", "wal", "store"]),
@@ -43,7 +43,7 @@ const FORBIDDEN: &[(&[&str], &[&str])] = &[
     (&["-p", "walbrook-page", "--all-features"], INPUT_OUTPUT),
     (&["-p", "walbrook-wal", "--all-features"], INPUT_OUTPUT),
     (&["-p", "walbrook-delta", "--all-features"], INPUT_OUTPUT),
-    (&["-p", "walbrook-delta", "--all-features"], INPUT_OUTPUT),
+    (&["-p", "walbrook-retention", "--all-features"], INPUT_OUTPUT),
     (&["-p", "walbrook-store", "--no-default-features"], CLOUD),
     // The facade's tree has all libraries in it.
     (&["-p", "walbrook", "--all-features"], COMMAND_LINE),
