@@ -35,6 +35,8 @@ pub(crate) enum Kind {
     Wal = 5,
     /// The description of a WAL object.
     WalInfo = 6,
+    /// The block summary of a WAL segment.
+    WalSummary = 7,
 }
 
 /// What is wrong with a frame, for the caller to name the object that it is in.

@@ -71,3 +71,8 @@ pub(crate) fn wal_file(cluster: &str, system: SystemId, name: &WalFileName) -> S
         }
     }
 }
+
+/// The block summary of a segment, next to it.
+pub(crate) fn wal_summary(cluster: &str, system: SystemId, name: &WalFileName) -> String {
+    format!("{}.sum", wal_file(cluster, system, name))
+}

@@ -74,7 +74,7 @@ impl WalArchive {
         self.segment_size
     }
 
-    fn path(&self, name: &WalFileName) -> String {
+    pub(super) fn path(&self, name: &WalFileName) -> String {
         layout::wal_file(self.cluster.name(), self.system, name)
     }
 
@@ -105,13 +105,13 @@ impl WalArchive {
                     let mut hasher = blake3::Hasher::new();
                     hasher.update_reader(&mut content).map_err(unreadable)?;
                     compare(&info, Digest::finish(&hasher))?;
-                    Ok(EncodedWal { parts: None, info })
+                    Ok(EncodedWal { parts: None, info, summary: None })
                 }
                 None => encode::encode(&source, &mut content, codec, workers),
             }
         })
         .await??;
-        let EncodedWal { parts, info } = encoded;
+        let EncodedWal { parts, info, summary } = encoded;
         let Some(parts) = parts else {
             return Ok(Put { outcome: PutOutcome::AlreadyThere, info });
         };
@@ -126,6 +126,10 @@ impl WalArchive {
                 }
                 Err(error) => return Err(error.into()),
             };
+        // Behind the segment, so that a file that is refused leaves none.
+        if let Some(summary) = summary {
+            self.put_summary(&name, summary).await;
+        }
         Ok(Put { outcome, info })
     }
 

@@ -1,6 +1,6 @@
 use jiff::Timestamp;
 use walbrook_types::{PgTimestamp, WalFileName};
-use walbrook_wal::{SegmentFacts, SegmentHeader, SegmentScanner};
+use walbrook_wal::{SegmentFacts, SegmentHeader, SegmentScanner, WalSummary};
 
 use crate::wal::encode::WalSource;
 use crate::wal::info::{RestorePoint, SegmentContent, Transactions};
@@ -23,7 +23,12 @@ impl<'a> ContentScanner<'a> {
     pub(crate) fn new(source: &'a WalSource) -> Self {
         let has_records =
             matches!(source.name, WalFileName::Segment { .. } | WalFileName::Partial { .. });
-        let scanner = has_records.then(|| SegmentScanner::new(false));
+        let scanner = has_records.then(|| match source.name {
+            // Only whole segments are part of what a summary proves. What a backup will leave
+            // unread because of it rests on the records' CRCs.
+            WalFileName::Segment { .. } => SegmentScanner::new(true).summarize(),
+            _ => SegmentScanner::new(false),
+        });
         Self { source, scanner, begun: false, scanning: true }
     }
 
@@ -42,8 +47,8 @@ impl<'a> ContentScanner<'a> {
         Ok(())
     }
 
-    /// What the file holds, once all `size` bytes of it were fed.
-    pub(crate) fn finish(self, size: u64) -> Result<Option<SegmentContent>> {
+    /// What the file holds, and the blocks that it changes, once all `size` bytes of it were fed.
+    pub(crate) fn finish(self, size: u64) -> Result<(Option<SegmentContent>, Option<WalSummary>)> {
         let name = self.source.name;
         let expected = self.source.segment_size.bytes();
         if matches!(name, WalFileName::Segment { .. }) && size != expected {
@@ -53,7 +58,14 @@ impl<'a> ContentScanner<'a> {
             );
             return Err(Error::new(ErrorKind::Invalid, message));
         }
-        Ok(self.scanner.as_ref().and_then(|scanner| scanner.facts()).map(content))
+        let Some(scanner) = self.scanner else { return Ok((None, None)) };
+        let content = scanner.facts().map(content);
+        // What is not understood has no summary: blocks would be missing in it.
+        let summary = match self.scanning.then(|| scanner.finish_with_summary()) {
+            Some(Ok((_, summary))) => summary,
+            Some(Err(_)) | None => None,
+        };
+        Ok((content, summary))
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError, mpsc};
 use bytes::Bytes;
 use jiff::Timestamp;
 use walbrook_types::{SystemId, WalFileName, WalSegmentSize};
+use walbrook_wal::WalSummary;
 
 use crate::codec::Codec;
 use crate::frame::{self, Kind};
@@ -27,6 +28,8 @@ pub(crate) struct EncodedWal {
     /// Its bytes; `None` when the archive has it already.
     pub(crate) parts: Option<Vec<Bytes>>,
     pub(crate) info: WalInfo,
+    /// The bytes of the object with the blocks that a segment changes.
+    pub(crate) summary: Option<Bytes>,
 }
 
 /// What is known of a WAL file before it is read.
@@ -63,6 +66,7 @@ pub(crate) fn encode(
             send(raw);
         }
     })?;
+    let (content, summary) = scanner.finish(size)?;
     let info = WalInfo {
         name: source.name,
         system_identifier: source.system,
@@ -70,10 +74,11 @@ pub(crate) fn encode(
         size,
         blake3: Digest::finish(&hasher),
         archived_at: Timestamp::now(),
-        content: scanner.finish(size)?,
+        content,
     };
     parts.push(encode_info(&info)?);
-    Ok(EncodedWal { parts: Some(parts), info })
+    let summary = summary.map(|summary| encode_summary(&summary));
+    Ok(EncodedWal { parts: Some(parts), info, summary })
 }
 
 /// The last frame of the object and its trailer.
@@ -85,6 +90,13 @@ fn encode_info(info: &WalInfo) -> Result<Bytes> {
     out.extend_from_slice(&len.to_le_bytes());
     out.extend_from_slice(&TRAILER_MAGIC);
     Ok(Bytes::from(out))
+}
+
+/// The object of a block summary: one frame.
+pub(crate) fn encode_summary(summary: &WalSummary) -> Bytes {
+    let mut out = Vec::new();
+    frame::encode(Kind::WalSummary, Codec::default(), &summary.encode(), &mut out);
+    Bytes::from(out)
 }
 
 /// Runs `produce`, which hands over the content of frame after frame, and encodes the frames on

@@ -1,7 +1,8 @@
 //! The WAL archive: one object for each WAL file.
 //!
 //! [`WalArchive`] puts files in and gets them out; [`WalInfo`] is what an object tells of itself
-//! at the cost of one small read; [`WalRange`] is a run of segments without a gap.
+//! at the cost of one small read; [`WalRange`] is a run of segments without a gap. Next to each
+//! segment lies its block summary, made in the same pass ([`WalArchive::summary`]).
 
 mod archive;
 mod content;
@@ -9,6 +10,7 @@ mod encode;
 mod info;
 mod ranges;
 mod stored;
+mod summary;
 
 pub use archive::{Put, PutOutcome, WalArchive};
 pub use info::{RestorePoint, SegmentContent, Transactions, WalInfo};
