@@ -23,6 +23,7 @@ mod error;
 mod fields;
 mod heap;
 mod history;
+mod image;
 mod input;
 mod operation;
 mod page;

@@ -3,6 +3,7 @@
 
 mod crafted;
 mod facts;
+mod images;
 mod mutations;
 mod naive;
 mod names;
