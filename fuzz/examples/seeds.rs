@@ -1,12 +1,13 @@
 //! Makes seeds of real WAL: `seeds FOLDER SEGMENT...` writes the beginning of each segment to
-//! `FOLDER/segment`, and one short record of each kind to `FOLDER/record`.
+//! `FOLDER/segment`, one short record of each kind to `FOLDER/record`, and each segment's block summary
+//! to `FOLDER/summary`.
 
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use walbrook_wal::{Decoder, SegmentHeader, WAL_PAGE_SIZE, WalVersion};
+use walbrook_wal::{Decoder, SegmentHeader, WAL_PAGE_SIZE, WalVersion, summarize_segment};
 
 /// Longer records are passed over: a short seed is mutated more to the point.
 const LONGEST: usize = 600;
@@ -14,7 +15,7 @@ const LONGEST: usize = 600;
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args_os().skip(1).map(PathBuf::from);
     let folder = args.next().ok_or("usage: seeds FOLDER SEGMENT...")?;
-    for kind in ["segment", "record"] {
+    for kind in ["segment", "record", "summary"] {
         fs::create_dir_all(folder.join(kind))?;
     }
     let mut kinds = BTreeSet::<(WalVersion, u8, u8)>::new();
@@ -23,6 +24,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         let header = SegmentHeader::parse(&bytes)?;
         let version = header.version;
         let name = format!("{}-{:x}", version.major(), header.start.0);
+        if let Ok(summary) = summarize_segment(&bytes, true) {
+            fs::write(folder.join("summary").join(&name), summary.encode())?;
+        }
         if kinds.iter().all(|(v, ..)| *v != version) {
             write(&folder.join("segment").join(name), 3, &bytes[..3 * WAL_PAGE_SIZE])?;
         }

@@ -1,7 +1,7 @@
 //! What the fuzz targets share.
 
 use bytes::Bytes;
-use walbrook_types::{Lsn, WalSegmentSize};
+use walbrook_types::{BLOCK_SIZE, Lsn, WalSegmentSize};
 use walbrook_wal::{Decoder, Record, RecordHeader, WAL_PAGE_SIZE, WalVersion};
 
 /// The bytes up to the last whole page.
@@ -55,10 +55,18 @@ pub fn ask_everything(record: &Record) {
         let mut data = parts.main_data().len();
         for block in parts.blocks() {
             data += block.data.len() + block.image.map_or(0, |image| image.bytes.len());
+            let mut page = [0; BLOCK_SIZE];
+            let _ = block.image.map(|image| image.restore(&mut page));
         }
         assert!(data < record.bytes.len());
     }
+    let _ = record.operation_name();
+    let _ = record.changes().map(|change| format!("{change:?}"));
     let _ = record.xlog();
+    let _ = record.smgr();
+    let _ = record.dbase().map(|dbase| format!("{dbase:?}"));
+    let _ = record.tablespace().map(|tablespace| format!("{tablespace:?}"));
+    let _ = record.relmap().map(|update| format!("{update:?}"));
     if let Ok(Some(xact)) = record.xact() {
         let _ = format!("{xact:?}");
     }

@@ -75,7 +75,7 @@ fn targets() -> Result<Vec<String>> {
 fn build() -> Result<PathBuf> {
     let host = host()?;
     // With a target named, the flags do not apply to build scripts.
-    let mut cargo = shell::cargo(&["build", "--release", "--locked", "--bins"]);
+    let mut cargo = shell::cargo(&["build", "--release", "--bins"]);
     cargo.args(["--manifest-path", "fuzz/Cargo.toml", "--target-dir", "target/fuzz"]);
     cargo.args(["--target", &host]).env("RUSTFLAGS", COVERAGE);
     shell::run(&mut cargo).context("libFuzzer is C++: is a C++ compiler (g++) there?")?;
