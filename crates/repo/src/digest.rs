@@ -80,3 +80,41 @@ impl<'de> serde::Deserialize<'de> for Digest {
         text.parse().map_err(serde::de::Error::custom)
     }
 }
+
+/// The first 16 bytes of a page's BLAKE3: what tells whether a page is what an earlier backup
+/// stored, without that backup's packs being read.
+///
+/// A page taken for another would be lost, so no two may ever be taken for each other: among
+/// 2^34 pages of 8 KiB, which is 128 TiB, two are alike by accident with odds of 2^-61, and who
+/// would make two alike on purpose has to try 2^64 pages. The bytes that are restored are covered
+/// by the [`Digest`] of their frame.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PageDigest([u8; PageDigest::LEN]);
+
+impl PageDigest {
+    /// Its length in bytes.
+    pub const LEN: usize = 16;
+
+    /// The digest of a page, or of the last bytes of a file that are no whole page.
+    pub fn of(page: &[u8]) -> Self {
+        let mut short = [0; Self::LEN];
+        short.copy_from_slice(&blake3::hash(page).as_bytes()[..Self::LEN]);
+        Self(short)
+    }
+
+    /// From its bytes.
+    pub fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8; Self::LEN] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for PageDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}

@@ -14,9 +14,11 @@ use crate::{Error, ErrorKind, Result};
 pub struct BackupId(String);
 
 const TIME_LEN: usize = 16;
-const LEN: usize = TIME_LEN + 1 + 8;
 
 impl BackupId {
+    /// Its length in bytes.
+    pub(crate) const LEN: usize = TIME_LEN + 1 + 8;
+
     /// A new one, for a backup that begins at `time`.
     pub fn generate(time: Timestamp) -> Self {
         let time = time.strftime("%Y%m%dT%H%M%SZ");
@@ -48,7 +50,7 @@ impl FromStr for BackupId {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let valid = text.len() == LEN
+        let valid = text.len() == Self::LEN
             && text.bytes().enumerate().all(|(i, b)| match i {
                 8 => b == b'T',
                 15 => b == b'Z',

@@ -32,13 +32,14 @@ mod wal;
 mod wire;
 
 pub use backup::{
-    BackupIntent, BackupReader, BackupRecord, BackupSize, BackupSpan, BackupWriter, DamageReport,
-    DamagedPage, IndexedFrame, PackIndex, PageCheck, Piece, ServerFacts, ShardRecord, SourceFacts,
-    StoredFrames, TablespaceRecord, UncommittedBackup, WriterOptions, Written,
+    BackupIntent, BackupReader, BackupRecord, BackupSize, BackupSpan, BackupWriter, BaseFile,
+    BaseIndex, DamageReport, DamagedPage, FileNumber, IndexedFrame, PackIndex, PageCheck, Piece,
+    ServerFacts, ShardRecord, SourceFacts, StoredFrames, TablespaceRecord, UncommittedBackup,
+    WriterOptions, Written,
 };
 pub use cluster::{Cluster, SystemRecord};
 pub use codec::Codec;
-pub use digest::Digest;
+pub use digest::{Digest, PageDigest};
 pub use error::{Error, ErrorKind, Result};
 pub use id::BackupId;
 pub use manifest::{

@@ -1,9 +1,9 @@
 use walbrook_store::Payload;
 
-use crate::backup::frame_table::FrameLookup;
 use crate::backup::record::{BackupRecord, DamageReport, ShardRecord};
+use crate::backup::writer::Frames;
 use crate::backup::{BackupIntent, BackupSize};
-use crate::manifest::{Entry, PackRef, Shard, ShardBuilder, SortedPaths};
+use crate::manifest::{Entry, Shard, ShardBuilder, SortedPaths};
 use crate::put::create_or_same;
 use crate::wire::Reader;
 use crate::{Cluster, Digest, Error, ErrorKind, Result, document, layout};
@@ -20,7 +20,7 @@ impl StoredBackup {
     pub(crate) async fn write_manifest(
         mut self,
         mut entries: SortedPaths,
-        frames: FrameLookup,
+        frames: Frames,
         inspect: &mut (impl FnMut(&Entry) -> Result<(), String> + Send),
     ) -> Result<UncommittedBackup> {
         let mut shards = Vec::new();
@@ -35,10 +35,7 @@ impl StoredBackup {
                 .ok_or_else(|| Error::corrupt("the backup's list of files", "unreadable entry"))?;
             inspect(&entry).map_err(|problem| Error::new(ErrorKind::Corrupt, problem))?;
             last_path = Some(entry.path.clone());
-            builder.push(entry, |number| {
-                let frame = frames.get(number)?;
-                Ok((PackRef { backup: self.intent.id.clone(), number: frame.pack }, frame))
-            })?;
+            builder.push(entry, |number| frames.get(number))?;
             if builder.is_full() {
                 let shard = std::mem::take(&mut builder).finish();
                 shards.push(self.write_shard(shards.len() as u32, shard).await?);

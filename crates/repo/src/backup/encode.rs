@@ -1,89 +1,92 @@
-//! What a worker does with a full buffer: check its pages, and make a frame of it.
+//! What a worker does with a full batch: looks at what nobody has looked at yet, and makes a frame
+//! of all that is to be stored.
 
-use walbrook_page::{Page, Verdict, verify};
-use walbrook_types::{BLOCK_SIZE, Lsn, RelFile};
+use std::ops::Range;
 
+use walbrook_page::Verdict;
+
+use crate::backup::batch::{Batch, BatchPiece, Target};
+use crate::backup::examine::{Finding, PageCheck, examine};
 use crate::backup::pack::Piece;
 use crate::codec::Codec;
 use crate::frame::{self, Header, Kind};
 
-/// How the pages of relation files are checked while they are stored.
-#[derive(Debug, Clone, Copy)]
-pub struct PageCheck {
-    /// Whether the cluster has data checksums. Without them only page headers can be judged.
-    pub checksums: bool,
-    /// Where the backup began: a page changed since then may be torn, and the WAL that a restore
-    /// replays contains it whole.
-    pub start_lsn: Lsn,
-}
-
-/// Content on its way into a frame.
-pub(crate) struct Batch {
-    pub(crate) raw: Vec<u8>,
-    pub(crate) pieces: Vec<BatchPiece>,
-}
-
-/// A run of one file in a [`Batch`].
-pub(crate) struct BatchPiece {
-    /// Which file, in the order in which files were begun.
-    pub(crate) file: u64,
-    pub(crate) relation: Option<RelFile>,
-    pub(crate) piece: Piece,
-}
-
 /// A frame, ready for a pack.
 pub(crate) struct Encoded {
-    pub(crate) header: Header,
+    /// None when nothing of the batch is to be stored.
+    pub(crate) header: Option<Header>,
     pub(crate) stored: Vec<u8>,
-    pub(crate) pieces: Vec<EncodedPiece>,
+    pub(crate) runs: Vec<EncodedRun>,
     /// The buffer, to be filled again.
     pub(crate) recycled: Vec<u8>,
 }
 
-pub(crate) struct EncodedPiece {
-    pub(crate) file: u64,
-    pub(crate) piece: Piece,
-    pub(crate) crc32c: u32,
-    /// Blocks that failed their check, and why.
+/// What became of a run of a file.
+pub(crate) struct EncodedRun {
+    pub(crate) target: Target,
+    /// The bytes of the file that it is of.
+    pub(crate) range: Range<u64>,
+    /// Unless somebody has looked at it before.
+    pub(crate) crc32c: Option<u32>,
     pub(crate) damaged: Vec<(u32, Verdict)>,
+    /// In the frame, in order.
+    pub(crate) pieces: Vec<Piece>,
+    /// Zeros, which are not.
+    pub(crate) zeros: Vec<Range<u64>>,
 }
 
 pub(crate) fn encode(batch: Batch, codec: Codec, check: Option<PageCheck>) -> Encoded {
-    let mut at = 0;
-    let mut pieces = Vec::with_capacity(batch.pieces.len());
-    for BatchPiece { file, relation, piece } in batch.pieces {
-        let content = &batch.raw[at..at + piece.len as usize];
-        at += content.len();
-        let damaged = match (check, relation) {
-            (Some(check), Some(relation)) => damaged_pages(content, &relation, &piece, check),
-            _ => Vec::new(),
+    let Batch { mut raw, pieces } = batch;
+    let (mut read, mut kept) = (0, 0);
+    let mut runs = Vec::with_capacity(pieces.len());
+    for BatchPiece { target, piece } in pieces {
+        let begin = read;
+        read += piece.len as usize;
+        let range = piece.file_offset..piece.file_offset + u64::from(piece.len);
+        let mut run = EncodedRun {
+            target,
+            range: range.clone(),
+            crc32c: None,
+            damaged: Vec::new(),
+            pieces: Vec::new(),
+            zeros: Vec::new(),
         };
-        pieces.push(EncodedPiece { file, piece, crc32c: crc32c::crc32c(content), damaged });
-    }
-    let mut stored = Vec::new();
-    let header = frame::encode(Kind::Content, codec, &batch.raw, &mut stored);
-    Encoded { header, stored, pieces, recycled: batch.raw }
-}
-
-/// The pages that are neither sound nor repaired by replay.
-fn damaged_pages(
-    content: &[u8],
-    relation: &RelFile,
-    piece: &Piece,
-    check: PageCheck,
-) -> Vec<(u32, Verdict)> {
-    let first =
-        relation.first_block().saturating_add((piece.file_offset / BLOCK_SIZE as u64) as u32);
-    let (pages, _) = content.as_chunks::<BLOCK_SIZE>();
-    let blocks = (first..).zip(pages);
-    blocks.filter_map(|(block, page)| Some((block, page_damage(page, block, check)?))).collect()
-}
-
-fn page_damage(page: &Page, block: u32, check: PageCheck) -> Option<Verdict> {
-    match verify(page, block, check.checksums) {
-        verdict @ (Verdict::ChecksumMismatch { lsn, .. } | Verdict::BadHeader { lsn, .. }) => {
-            (lsn < check.start_lsn).then_some(verdict)
+        if piece.pages.is_empty() {
+            let relation = run.target.relation.as_ref();
+            let found = examine(&raw[begin..read], range.start, relation, check, &[]);
+            run.crc32c = Some(found.crc32c);
+            run.damaged = found.damaged;
+            let (mut from, mut at) = (begin, range.start);
+            for part in found.parts {
+                let end = at + u64::from(part.len);
+                match part.finding {
+                    Finding::New(pages) => {
+                        let path = piece.path.clone();
+                        run.pieces.push(Piece { path, file_offset: at, len: part.len, pages });
+                        keep(&mut raw, from..from + part.len as usize, kept);
+                        kept += part.len as usize;
+                    }
+                    _ => run.zeros.push(at..end),
+                }
+                from += part.len as usize;
+                at = end;
+            }
+        } else {
+            keep(&mut raw, begin..read, kept);
+            kept += piece.len as usize;
+            run.pieces.push(piece);
         }
-        _ => None,
+        runs.push(run);
+    }
+    raw.truncate(kept);
+    let mut stored = Vec::new();
+    let header = (!raw.is_empty()).then(|| frame::encode(Kind::Content, codec, &raw, &mut stored));
+    Encoded { header, stored, runs, recycled: raw }
+}
+
+/// Moves bytes to the front, over those that are not stored.
+fn keep(raw: &mut [u8], from: Range<usize>, to: usize) {
+    if from.start != to {
+        raw.copy_within(from, to);
     }
 }

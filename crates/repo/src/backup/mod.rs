@@ -1,21 +1,28 @@
-//! Backups: written by [`BackupWriter`], described by [`BackupRecord`], read by [`BackupReader`].
+//! Backups: written by [`BackupWriter`], described by [`BackupRecord`], read by [`BackupReader`];
+//! a later backup finds in [`BaseIndex`] what it need not store again.
 
+mod base;
+mod batch;
 mod commit;
+mod compare;
 mod encode;
+mod examine;
 mod frame_table;
+mod open_file;
 mod pack;
 mod packs;
 mod reader;
 mod record;
 mod writer;
 
+pub use base::{BaseFile, BaseIndex};
 pub(crate) use commit::StoredBackup;
 pub use commit::{UncommittedBackup, Written};
-pub use encode::PageCheck;
+pub use examine::PageCheck;
 pub use pack::{IndexedFrame, PackIndex, Piece};
 pub use reader::{BackupReader, StoredFrames};
 pub use record::{
     BackupIntent, BackupRecord, BackupSize, BackupSpan, DamageReport, DamagedPage, ServerFacts,
     ShardRecord, SourceFacts, TablespaceRecord,
 };
-pub use writer::{BackupWriter, WriterOptions};
+pub use writer::{BackupWriter, FileNumber, WriterOptions};

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use walbrook_types::BLOCK_SIZE;
+
 use crate::codec::Codec;
 use crate::frame::{self, Header, Kind};
+use crate::manifest::PackRef;
 use crate::wire::{self, Put, Reader};
-use crate::{BackupId, Digest, Error, Result};
+use crate::{BackupId, Cluster, Digest, Error, PageDigest, Result, layout};
 
 /// The end of every pack: the length of the index frame (four bytes) and these eight.
 const TRAILER_MAGIC: [u8; 8] = *b"WBPACK\x01\n";
@@ -24,6 +27,14 @@ pub struct Piece {
     pub file_offset: u64,
     /// Its length in bytes.
     pub len: u32,
+    /// The digest of each page of it, which begin at multiples of [`BLOCK_SIZE`] from its own
+    /// beginning as they do in the file; the last one may be short.
+    pub pages: Vec<PageDigest>,
+}
+
+/// How many pages a run of so many bytes begins.
+pub(crate) fn pages_of(len: u32) -> usize {
+    (len as usize).div_ceil(BLOCK_SIZE)
 }
 
 /// A frame as a pack's index describes it.
@@ -43,8 +54,9 @@ pub struct IndexedFrame {
 
 /// What the index at the end of a pack says: which frames are in it, and of which files.
 ///
-/// A restore never needs it: the manifest has all that it says. It makes a pack understandable
-/// by itself: an interrupted backup is continued from it, and a lost manifest could be rebuilt.
+/// A restore never needs it. It makes a pack understandable by itself: a later backup finds in it
+/// the digests of the pages, to know which it need not store again; an interrupted backup is
+/// continued from it; and a lost manifest could be rebuilt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackIndex {
     /// The backup that wrote the pack.
@@ -54,6 +66,10 @@ pub struct PackIndex {
     /// Its frames.
     pub frames: Vec<IndexedFrame>,
 }
+
+/// Bytes at the end of a pack that hold the index of most packs: 32 MiB of pages that were
+/// compressed to a quarter have 256 KiB of digests.
+const USUAL_TAIL: u64 = 512 << 10;
 
 /// A pack under construction, in memory.
 pub(crate) struct PackBuilder {
@@ -94,7 +110,8 @@ impl PackBuilder {
         let offset = self.bytes.len() as u64;
         self.bytes.extend_from_slice(stored);
         self.index_weight += 16 + Digest::LEN;
-        self.index_weight += pieces.iter().map(|piece| 16 + piece.path.len()).sum::<usize>();
+        let weight = |piece: &Piece| 16 + piece.path.len() + PageDigest::LEN * piece.pages.len();
+        self.index_weight += pieces.iter().map(weight).sum::<usize>();
         self.index.frames.push(IndexedFrame {
             offset,
             stored_len: stored.len() as u32,
@@ -133,6 +150,8 @@ impl PackIndex {
                 out.put_bytes(piece.path.as_bytes());
                 out.put_number(piece.file_offset);
                 out.put_number(u64::from(piece.len));
+                debug_assert_eq!(piece.pages.len(), pages_of(piece.len), "{}", piece.path);
+                piece.pages.iter().for_each(|page| out.extend_from_slice(page.as_bytes()));
             }
             offset = frame.offset + u64::from(frame.stored_len);
         }
@@ -159,12 +178,38 @@ impl PackIndex {
             let pieces = (0..pieces)
                 .map(|_| {
                     let path = Arc::from(r.text()?);
-                    Some(Piece { path, file_offset: r.number()?, len: r.number_as()? })
+                    let (file_offset, len) = (r.number()?, r.number_as()?);
+                    let pages = r.take(pages_of(len) * PageDigest::LEN)?;
+                    let pages = pages.as_chunks().0.iter().map(|d| PageDigest::from_bytes(*d));
+                    Some(Piece { path, file_offset, len, pages: pages.collect() })
                 })
                 .collect::<Option<_>>()?;
             frames.push(IndexedFrame { offset, stored_len, raw_len, digest, pieces });
         }
         r.is_empty().then_some(Self { backup, number, frames })
+    }
+
+    /// Reads the index at the end of a pack.
+    pub(crate) async fn read(cluster: &Cluster, pack: &PackRef) -> Result<Self> {
+        let path = layout::pack(cluster.name(), &pack.backup, pack.number);
+        let (tail, size) = cluster.store().get_tail(&path, USUAL_TAIL).await?;
+        let trailer = &tail[tail.len().saturating_sub(TRAILER_LEN)..];
+        let frame_len = Self::frame_len(&path, trailer)?;
+        let whole = frame_len + TRAILER_LEN;
+        if whole as u64 > size {
+            return Err(Error::corrupt(&path, "its trailer is wrong about its index"));
+        }
+        let end = size - TRAILER_LEN as u64;
+        let frame = match tail.len().checked_sub(whole) {
+            Some(begin) => tail.slice(begin..begin + frame_len),
+            None => cluster.store().get_range(&path, end - frame_len as u64..end).await?,
+        };
+        let index = Self::parse(&path, &frame)?;
+        if index.backup != pack.backup || index.number != pack.number {
+            let what = format!("it is pack {} of backup {}", index.number, index.backup);
+            return Err(Error::corrupt(&path, what));
+        }
+        Ok(index)
     }
 
     /// The length of the index frame, from the last [`TRAILER_LEN`] bytes of a pack.
@@ -195,8 +240,12 @@ mod tests {
     use super::*;
 
     fn indexes() -> impl Strategy<Value = PackIndex> {
-        let piece = ("[a-z/é]{0,12}", any::<u64>(), any::<u32>())
-            .prop_map(|(path, file_offset, len)| Piece { path: path.into(), file_offset, len });
+        let piece = ("[a-z/é]{0,12}", any::<u64>(), 0..40_000u32, any::<[u8; 16]>()).prop_map(
+            |(path, file_offset, len, digest)| {
+                let pages = vec![PageDigest::from_bytes(digest); pages_of(len)];
+                Piece { path: path.into(), file_offset, len, pages }
+            },
+        );
         let frame =
             (0..1u64 << 40, any::<u32>(), any::<u32>(), any::<[u8; 32]>(), vec(piece, 0..5))
                 .prop_map(|(offset, stored_len, raw_len, digest, pieces)| IndexedFrame {

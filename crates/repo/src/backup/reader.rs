@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::backup::pack::{PackIndex, TRAILER_LEN};
+use crate::backup::pack::PackIndex;
 use crate::frame::{self, Kind, Problem};
 use crate::manifest::{FrameRef, PackRef, Shard};
 use crate::repository::is_absent;
@@ -22,6 +22,11 @@ impl BackupReader {
     /// Reads the backup of this record.
     pub fn new(cluster: &Cluster, record: BackupRecord) -> Self {
         Self { cluster: cluster.clone(), record: Arc::new(record) }
+    }
+
+    /// The cluster that it is of.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
     }
 
     /// The backup's record.
@@ -69,26 +74,8 @@ impl BackupReader {
 
     /// The index of one of this backup's own packs.
     pub async fn pack_index(&self, number: u32) -> Result<PackIndex> {
-        let path = layout::pack(self.cluster.name(), &self.record.id, number);
-        // Enough for the index of an ordinary pack.
-        let (tail, size) = self.cluster.store().get_tail(&path, 64 << 10).await?;
-        let trailer = &tail[tail.len().saturating_sub(TRAILER_LEN)..];
-        let frame_len = PackIndex::frame_len(&path, trailer)?;
-        let whole = frame_len + TRAILER_LEN;
-        if whole as u64 > size {
-            return Err(Error::corrupt(&path, "its trailer is wrong about its index"));
-        }
-        let end = size - TRAILER_LEN as u64;
-        let frame = match tail.len().checked_sub(whole) {
-            Some(begin) => tail.slice(begin..begin + frame_len),
-            None => self.cluster.store().get_range(&path, end - frame_len as u64..end).await?,
-        };
-        let index = PackIndex::parse(&path, &frame)?;
-        if index.backup != self.record.id || index.number != number {
-            let what = format!("it is pack {} of backup {}", index.number, index.backup);
-            return Err(Error::corrupt(&path, what));
-        }
-        Ok(index)
+        let pack = PackRef { backup: self.record.id.clone(), number };
+        PackIndex::read(&self.cluster, &pack).await
     }
 }
 

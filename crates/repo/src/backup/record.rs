@@ -17,7 +17,8 @@ pub struct BackupRecord {
     pub id: BackupId,
     /// The name of the cluster that it is of.
     pub cluster: String,
-    /// The backup whose packs it may share; none for one that copied everything.
+    /// The backup with which it was compared, and whose packs it may share; none for one that
+    /// copied everything. It need not exist any more: the manifest says where everything is.
     pub base: Option<BackupId>,
     /// The cluster as it was.
     pub server: ServerFacts,
@@ -136,6 +137,9 @@ pub struct BackupSize {
     pub stored_bytes: u64,
     /// Packs that this backup wrote.
     pub packs: u32,
+    /// Bytes of the files that are in packs of other backups.
+    #[serde(default)]
+    pub reused_bytes: u64,
 }
 
 /// One shard of the manifest.
@@ -204,8 +208,11 @@ pub struct BackupIntent {
     pub cluster: String,
     /// The system identifier of the server.
     pub system_identifier: SystemId,
-    /// The backup whose packs it is going to share.
+    /// The backup whose packs it is going to share: whatever that one reaches is in use.
     pub base: Option<BackupId>,
+    /// Interrupted backups that it continues: their packs are in use.
+    #[serde(default)]
+    pub resumes: Vec<BackupId>,
     /// The machine that takes it.
     pub host: String,
     /// The process on that machine.

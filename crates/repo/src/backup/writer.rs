@@ -1,22 +1,30 @@
-use std::collections::VecDeque;
+use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
 use tokio::task::JoinHandle;
+use walbrook_page::Verdict;
 use walbrook_types::{BLOCK_SIZE, RelFile};
 
-use crate::backup::encode::{self, Batch, BatchPiece, Encoded};
-use crate::backup::frame_table::FrameTable;
+use crate::backup::base::{BaseFile, BaseIndex, FrameSpace};
+use crate::backup::batch::{Batch, Target};
+use crate::backup::compare::{Compared, ComparedRun, Known, compare};
+use crate::backup::encode::{self, Encoded, EncodedRun};
+use crate::backup::examine::{Finding, PageCheck};
+use crate::backup::frame_table::{FrameLookup, FrameTable};
+use crate::backup::open_file::OpenFile;
 use crate::backup::pack::Piece;
 use crate::backup::packs::Packs;
 use crate::backup::record::{DamageReport, DamagedPage};
-use crate::backup::{BackupIntent, PageCheck, StoredBackup, UncommittedBackup};
+use crate::backup::{BackupIntent, StoredBackup, UncommittedBackup};
 use crate::codec::Codec;
-use crate::manifest::{Entry, EntryKind, Extent, FileContent, FrameRef, PathSorter, Place};
+use crate::frame::Header;
+use crate::manifest::{Entry, EntryKind, Extent, FrameRef, PackRef, PathSorter, Place};
 use crate::put::create_or_same;
-use crate::{Cluster, Error, ErrorKind, Result, document, layout};
+use crate::{Cluster, Error, ErrorKind, PageDigest, Result, document, layout};
 
 /// How a backup is stored.
 #[derive(Debug, Clone, Copy)]
@@ -29,48 +37,49 @@ pub struct WriterOptions {
     pub check: Option<PageCheck>,
 }
 
-/// Content of one frame before compression: 128 pages.
-const FRAME_SIZE: usize = 1 << 20;
+/// A file that a [`BackupWriter`] has open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FileNumber(u64);
 
-/// Runs of files in one frame at most: their names are in memory until the frame is in a pack.
-const FRAME_PIECES: usize = 4096;
-
-/// Stores the content of a backup: takes files one after the other, in any order, and makes
-/// frames, packs and a manifest of them.
+/// Stores the content of a backup: takes files in any order, and makes frames, packs and a
+/// manifest of them.
 ///
-/// Memory is bounded whatever is written: a few frames being compressed, a pack being filled and
-/// one being stored; entries and frame tables go to temporary files. Nothing is visible as a
-/// backup before [`UncommittedBackup::commit`]. Dropping the writer abandons the backup.
+/// A file comes as a stream ([`begin_file`](Self::begin_file), [`write`](Self::write),
+/// [`end_file`](Self::end_file)), or in parts in any order, among those of other files
+/// ([`open_file`](Self::open_file), [`write_at`](Self::write_at), [`reuse`](Self::reuse),
+/// [`zeros`](Self::zeros), [`close_file`](Self::close_file)), or is what an earlier backup has
+/// ([`reuse_file`](Self::reuse_file)).
+///
+/// With a base ([`set_base`](Self::set_base)) content that is given is compared with what the base
+/// has of the same file, page by page, and stored only where it differs. Pages of zeros are not
+/// stored at all.
+///
+/// Memory is bounded whatever is written: a few frames being compared and compressed, a pack being
+/// filled and two being stored, and the files that are open; entries and frame tables go to
+/// temporary files. Nothing is visible as a backup before [`UncommittedBackup::commit`]. Dropping
+/// the writer abandons the backup.
 pub struct BackupWriter {
     cluster: Cluster,
     intent: BackupIntent,
     options: WriterOptions,
+    base: Option<BaseIndex>,
+    /// Content to be compared with the base, and for each of its pieces with what.
+    unexamined: (Batch, Vec<Known>),
+    comparing: FuturesOrdered<JoinHandle<Result<Compared>>>,
+    /// Content to be stored.
     batch: Batch,
-    spare: Vec<Vec<u8>>,
     encoding: FuturesOrdered<JoinHandle<Encoded>>,
+    spare: Vec<Vec<u8>>,
     packs: Packs,
     frames: FrameTable,
-    /// Files that were begun and are not yet all in packs, oldest first.
-    files: VecDeque<OpenFile>,
-    /// The number of the first of `files`.
-    first_file: u64,
+    /// Files that are open, or whose content is not all in packs.
+    files: HashMap<u64, OpenFile>,
+    opened: u64,
+    /// The file that comes as a stream.
+    streamed: Option<FileNumber>,
     sorter: PathSorter,
     size: crate::BackupSize,
     damage: DamageReport,
-}
-
-/// A file whose content is on its way.
-struct OpenFile {
-    entry: Entry,
-    relation: Option<RelFile>,
-    path: Arc<str>,
-    /// Bytes taken.
-    taken: u64,
-    /// Bytes that are in packs.
-    packed: u64,
-    crc32c: u32,
-    extents: Vec<Extent>,
-    complete: bool,
 }
 
 impl std::fmt::Debug for BackupWriter {
@@ -93,12 +102,16 @@ impl BackupWriter {
             cluster: cluster.clone(),
             intent,
             options,
-            batch: Batch { raw: Vec::with_capacity(FRAME_SIZE), pieces: Vec::new() },
-            spare: Vec::new(),
+            base: None,
+            unexamined: (Batch::new(Vec::new()), Vec::new()),
+            comparing: FuturesOrdered::new(),
+            batch: Batch::new(Vec::new()),
             encoding: FuturesOrdered::new(),
+            spare: Vec::new(),
             frames: FrameTable::new()?,
-            files: VecDeque::new(),
-            first_file: 0,
+            files: HashMap::new(),
+            opened: 0,
+            streamed: None,
             sorter: PathSorter::default(),
             size: crate::BackupSize::default(),
             damage: DamageReport::default(),
@@ -120,10 +133,39 @@ impl BackupWriter {
         self.options.check = check;
     }
 
-    /// Notes damaged pages that the caller's own check has found. For a source that can read a
-    /// page again and so checks before it writes, with [`WriterOptions::check`] left out.
-    pub fn report_damage(&mut self, report: DamageReport) {
-        self.damage.merge(report);
+    /// Shares what this backup has stored, from here on. It has to be the one that the intent
+    /// names, of the same system ([`ErrorKind::Invalid`]): only then does expiry know that its
+    /// packs are in use.
+    ///
+    /// Call it before the first file. A backup whose intent names a base that was never set has
+    /// none in its record.
+    pub fn set_base(&mut self, base: BaseIndex) -> Result<()> {
+        let record = base.record();
+        if self.intent.base.as_ref() != Some(base.id())
+            || record.cluster != self.intent.cluster
+            || record.server.system_identifier != self.intent.system_identifier
+        {
+            let message = format!(
+                "backup {} of system {} in cluster {:?} can't be the base of {}: its intent says \
+                 otherwise",
+                record.id, record.server.system_identifier, record.cluster, self.intent.id
+            );
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
+        // Pages of it that nobody listed may be among those that are taken over.
+        self.damage.pages += record.damage.pages.saturating_sub(record.damage.listed.len() as u64);
+        self.base = Some(base);
+        Ok(())
+    }
+
+    /// The base that was set.
+    pub fn base(&self) -> Option<&BaseIndex> {
+        self.base.as_ref()
+    }
+
+    /// Adds a page that was found damaged before it was given to the writer.
+    pub fn add_damage(&mut self, page: DamagedPage) {
+        self.damage.add(page);
     }
 
     /// Adds a directory or a symbolic link.
@@ -132,94 +174,250 @@ impl BackupWriter {
         push_entry(&mut self.sorter, &entry)
     }
 
-    /// Begins a file; what [`write`](Self::write) takes is its content, until
-    /// [`end_file`](Self::end_file).
-    pub fn begin_file(&mut self, path: &str, mode: u32, mtime: i64) {
-        let kind = EntryKind::File(FileContent::default());
-        self.files.push_back(OpenFile {
-            entry: Entry { path: path.to_owned(), mode, mtime, kind },
-            relation: RelFile::from_path(path),
-            path: Arc::from(path),
-            taken: 0,
-            packed: 0,
-            crc32c: 0,
-            extents: Vec::new(),
-            complete: false,
-        });
+    /// Adds a file that is, to its last byte, what the base has: it costs a reference and is not
+    /// read. `path` may be another one than the base's.
+    pub fn reuse_file(&mut self, path: &str, mode: u32, mtime: i64, base: BaseFile) -> Result<()> {
+        let size = base.size;
+        let file = self.open_file(path, mode, mtime, Some(base))?;
+        self.reuse(file, 0..size)?;
+        self.close_file(file, size)
+    }
+
+    /// Opens a file whose parts are given in any order, among those of other files. `base` is what
+    /// the base has of it, from [`BaseIndex::lookup`]: content that is written is compared with
+    /// it, and [`reuse`](Self::reuse) refers to it.
+    ///
+    /// Open no more than are being read: memory grows with the files that are open at once, and
+    /// with the number of their parts.
+    pub fn open_file(
+        &mut self,
+        path: &str,
+        mode: u32,
+        mtime: i64,
+        base: Option<BaseFile>,
+    ) -> Result<FileNumber> {
+        let known = match (base, &self.base) {
+            (Some(file), Some(base)) => vec![(base.clone(), file)],
+            (None, _) => Vec::new(),
+            (Some(_), None) => {
+                let message = format!("{path:?} of an earlier backup, but no base was set");
+                return Err(Error::new(ErrorKind::Invalid, message));
+            }
+        };
+        let number = self.opened;
+        self.opened += 1;
+        let relation = RelFile::from_path(path);
+        let target = Target { file: number, path: Arc::from(path), relation };
+        self.files.insert(number, OpenFile::new(target, mode, mtime, known.into()));
+        Ok(FileNumber(number))
+    }
+
+    /// Takes content of an open file, at this offset. Waits while the workers and the store are
+    /// behind.
+    ///
+    /// Content begins where a page of 8192 bytes does, and ends where one does or where the file
+    /// ends ([`ErrorKind::Invalid`] otherwise). No byte may be given twice.
+    pub async fn write_at(&mut self, file: FileNumber, offset: u64, content: &[u8]) -> Result<()> {
+        let open = self.open(file)?;
+        open.pending += content.len() as u64;
+        open.end = open.end.max(offset + content.len() as u64);
+        let (target, known) = (open.target.clone(), open.known.clone());
+        if known.is_empty() {
+            return self.store(&target, offset, content, &[]).await;
+        }
+        let mut rest = content;
+        let mut at = offset;
+        while !rest.is_empty() {
+            let (batch, compared_with) = &mut self.unexamined;
+            let taken = batch.take(&target, at, rest, &[])?;
+            if batch.pieces.len() > compared_with.len() {
+                compared_with.push(known.clone());
+            }
+            if taken == 0 {
+                self.flush_unexamined().await?;
+            }
+            at += taken as u64;
+            rest = &rest[taken..];
+        }
+        Ok(())
+    }
+
+    /// A range of an open file is what the base has at the same place: it costs a reference. The
+    /// range begins with a page and ends with one, or with the base's file.
+    ///
+    /// Whether it is so the caller must know for certain; nothing is read.
+    pub fn reuse(&mut self, file: FileNumber, range: Range<u64>) -> Result<()> {
+        let open = self.open(file)?;
+        let known = open.known.clone();
+        let block = BLOCK_SIZE as u64;
+        let fits = |base: &BaseFile| {
+            range.end <= base.size
+                && range.start.is_multiple_of(block)
+                && (range.end.is_multiple_of(block) || range.end == base.size)
+        };
+        let Some((index, base)) = known.first().filter(|(_, base)| fits(base)) else {
+            let message = format!(
+                "the base has no bytes {} to {} of {:?}",
+                range.start, range.end, open.target.path
+            );
+            return Err(Error::new(ErrorKind::Invalid, message));
+        };
+        if range.is_empty() {
+            return Ok(());
+        }
+        open.place_known(0, range.clone());
+        open.end = open.end.max(range.end);
+        if let Some(crc32c) = base.crc32c.filter(|_| range == (0..base.size)) {
+            open.add_checksum(range.clone(), crc32c);
+        }
+        let target = open.target.clone();
+        for (block, problem) in index.damage_in(&base.path, range) {
+            let path = target.path.to_string();
+            let block = target.relation.map_or(0, |file| file.first_block()).saturating_add(block);
+            self.damage.add(DamagedPage { path, block, problem });
+        }
+        Ok(())
+    }
+
+    /// A range of an open file is all zeros.
+    pub fn zeros(&mut self, file: FileNumber, range: Range<u64>) -> Result<()> {
+        let open = self.open(file)?;
+        if !range.is_empty() {
+            open.end = open.end.max(range.end);
+            open.add_checksum(range.clone(), checksum_of_zeros(range.end - range.start));
+            open.place_zeros(range);
+        }
+        Ok(())
+    }
+
+    /// Ends an open file of this size in bytes. When the last of its content is in a pack, each
+    /// byte of it must have been given once: otherwise whatever call comes then fails.
+    pub fn close_file(&mut self, file: FileNumber, size: u64) -> Result<()> {
+        self.open(file)?.size = Some(size);
+        self.size.files += 1;
+        self.size.database_bytes += size;
+        self.retire(file.0)
+    }
+
+    /// Begins a file that comes as a stream; what [`write`](Self::write) takes is its content,
+    /// until [`end_file`](Self::end_file). It is compared with the base's file of this path.
+    pub fn begin_file(&mut self, path: &str, mode: u32, mtime: i64) -> Result<()> {
+        let base = match &self.base {
+            Some(base) => base.lookup(path)?,
+            None => None,
+        };
+        self.streamed = Some(self.open_file(path, mode, mtime, base)?);
+        Ok(())
     }
 
     /// Takes the next bytes of the file that was begun last. Waits while the workers and the
     /// store are behind.
     pub async fn write(&mut self, content: &Bytes) -> Result<()> {
-        let mut rest: &[u8] = content;
-        while !rest.is_empty() {
-            let room = FRAME_SIZE - self.batch.raw.len();
-            let number = self.first_file + self.files.len() as u64;
-            let file = self.files.back_mut().filter(|file| !file.complete).ok_or_else(|| {
-                Error::new(ErrorKind::Invalid, "content without a file that it belongs to")
-            })?;
-            // A page never straddles two frames, so that each frame's pages can be checked.
-            let in_page = (file.taken % BLOCK_SIZE as u64) as usize;
-            let room = match (in_page + room) / BLOCK_SIZE * BLOCK_SIZE {
-                0 => 0,
-                pages => pages - in_page,
-            };
-            let last = self.batch.pieces.last().map(|last| last.file);
-            let crowded = self.batch.pieces.len() >= FRAME_PIECES && last != Some(number);
-            if room == 0 || crowded {
-                self.flush().await?;
-                continue;
-            }
-            let (now, later) = rest.split_at(rest.len().min(room));
-            self.batch.raw.extend_from_slice(now);
-            match self.batch.pieces.last_mut().filter(|last| last.file == number) {
-                Some(last) => last.piece.len += now.len() as u32,
-                None => self.batch.pieces.push(BatchPiece {
-                    file: number,
-                    relation: file.relation,
-                    piece: Piece {
-                        path: file.path.clone(),
-                        file_offset: file.taken,
-                        len: now.len() as u32,
-                    },
-                }),
-            }
-            file.taken += now.len() as u64;
-            rest = later;
-        }
-        Ok(())
+        let file = self.streamed.ok_or_else(|| {
+            Error::new(ErrorKind::Invalid, "content without a file that it belongs to")
+        })?;
+        let end = self.open(file)?.end;
+        self.write_at(file, end, content).await
     }
 
     /// Ends the file that was begun last.
     pub fn end_file(&mut self) -> Result<()> {
-        let Some(file) = self.files.back_mut() else { return Ok(()) };
-        file.complete = true;
-        self.size.files += 1;
-        self.size.database_bytes += file.taken;
-        if file.taken > 0 {
-            return self.retire_files();
+        let Some(file) = self.streamed.take() else { return Ok(()) };
+        let size = self.open(file)?.end;
+        self.close_file(file, size)
+    }
+
+    fn open(&mut self, file: FileNumber) -> Result<&mut OpenFile> {
+        self.files.get_mut(&file.0).filter(|open| open.size.is_none()).ok_or_else(|| {
+            Error::new(ErrorKind::Invalid, "content of a file that is not open any more")
+        })
+    }
+
+    /// Takes content that is to be stored; `pages` are the digests of what was examined.
+    async fn store(
+        &mut self,
+        target: &Target,
+        mut at: u64,
+        mut content: &[u8],
+        mut pages: &[PageDigest],
+    ) -> Result<()> {
+        while !content.is_empty() {
+            let taken = self.batch.take(target, at, content, pages)?;
+            if taken == 0 {
+                self.flush().await?;
+            }
+            at += taken as u64;
+            content = &content[taken..];
+            pages = &pages[pages.len().min(taken.div_ceil(BLOCK_SIZE))..];
         }
-        // No frame will have a part of it: it need not wait for those before it, of which there
-        // might be none for a long time. Its number is free again, for nothing has it.
-        match self.files.pop_back() {
-            Some(file) => retire(&mut self.sorter, file),
-            None => Ok(()),
+        Ok(())
+    }
+
+    fn buffer(&mut self) -> Vec<u8> {
+        self.spare.pop().unwrap_or_default()
+    }
+
+    /// Hands what is to be compared to a worker, and takes back what was compared while too much
+    /// is under way.
+    async fn flush_unexamined(&mut self) -> Result<()> {
+        if !self.unexamined.0.is_empty() {
+            let next = (Batch::new(self.buffer()), Vec::new());
+            let (batch, known) = std::mem::replace(&mut self.unexamined, next);
+            let check = self.options.check;
+            self.comparing.push_back(tokio::spawn(compare(batch, known, check)));
         }
+        // One more than the workers, so that none of them waits for us.
+        while self.comparing.len() > self.options.workers.max(1) {
+            self.collect_compared().await?;
+        }
+        Ok(())
+    }
+
+    /// Takes the next batch that was compared; false when there is none under way.
+    async fn collect_compared(&mut self) -> Result<bool> {
+        let Some(compared) = self.comparing.next().await else { return Ok(false) };
+        let Compared { raw, runs } = compared??;
+        let mut content = &raw[..];
+        for ComparedRun { target, file_offset, found } in runs {
+            self.report(&target, found.damaged);
+            let mut at = file_offset;
+            let len: u64 = found.parts.iter().map(|part| u64::from(part.len)).sum();
+            if let Some(file) = self.files.get_mut(&target.file) {
+                file.add_checksum(at..at + len, found.crc32c);
+            }
+            for part in found.parts {
+                let (bytes, rest) = content.split_at(part.len as usize);
+                content = rest;
+                let range = at..at + u64::from(part.len);
+                at = range.end;
+                if let Finding::New(pages) = &part.finding {
+                    self.store(&target, range.start, bytes, pages).await?;
+                    continue;
+                }
+                let Some(file) = self.files.get_mut(&target.file) else { continue };
+                file.pending -= u64::from(part.len);
+                match part.finding {
+                    Finding::Known(source) => file.place_known(source, range),
+                    _ => file.place_zeros(range),
+                }
+            }
+            self.retire(target.file)?;
+        }
+        self.spare.push(raw);
+        Ok(true)
     }
 
     /// Hands the batch to a worker, and takes back what workers have finished while too many
     /// batches are under way.
     async fn flush(&mut self) -> Result<()> {
-        if !self.batch.raw.is_empty() {
-            let mut raw = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(FRAME_SIZE));
-            raw.clear();
-            let batch = std::mem::replace(&mut self.batch, Batch { raw, pieces: Vec::new() });
+        if !self.batch.is_empty() {
+            let next = Batch::new(self.buffer());
+            let batch = std::mem::replace(&mut self.batch, next);
             let WriterOptions { codec, check, .. } = self.options;
             self.encoding.push_back(tokio::task::spawn_blocking(move || {
                 encode::encode(batch, codec, check)
             }));
         }
-        // One more than the workers, so that none of them waits for us.
         while self.encoding.len() > self.options.workers.max(1) {
             self.collect().await?;
         }
@@ -229,46 +427,75 @@ impl BackupWriter {
     /// Takes the next finished frame; false when there is none under way.
     async fn collect(&mut self) -> Result<bool> {
         let Some(encoded) = self.encoding.next().await else { return Ok(false) };
-        let Encoded { header, stored, pieces, recycled } = encoded?;
+        let Encoded { header, stored, runs, recycled } = encoded?;
         self.spare.push(recycled);
-        let index: Vec<Piece> = pieces.iter().map(|p| p.piece.clone()).collect();
-        let (pack, offset) = self.packs.push(&header, &stored, index).await?;
-        let frame = self.frames.push(&FrameRef {
-            pack,
+        let frame = match header {
+            Some(header) => {
+                let pieces = runs.iter().flat_map(|run| run.pieces.iter().cloned()).collect();
+                self.add_frame(&header, &stored, pieces).await?
+            }
+            None => 0,
+        };
+        let mut offset = 0;
+        for EncodedRun { target, range, crc32c, damaged, pieces, zeros } in runs {
+            self.report(&target, damaged);
+            let Some(file) = self.files.get_mut(&target.file) else { continue };
+            file.pending -= range.end - range.start;
+            if let Some(crc32c) = crc32c {
+                file.add_checksum(range, crc32c);
+            }
+            for piece in pieces {
+                let place = Place::Frame { frame, offset };
+                offset += piece.len;
+                file.place(piece.file_offset, Extent { len: u64::from(piece.len), place });
+            }
+            zeros.into_iter().for_each(|range| file.place_zeros(range));
+            self.retire(target.file)?;
+        }
+        Ok(true)
+    }
+
+    /// Puts a frame in a pack; tells its number.
+    async fn add_frame(
+        &mut self,
+        header: &Header,
+        stored: &[u8],
+        pieces: Vec<Piece>,
+    ) -> Result<u64> {
+        let (number, offset) = self.packs.push(header, stored, pieces).await?;
+        let pack = PackRef { backup: self.intent.id.clone(), number };
+        let frame = FrameRef {
+            pack: 0,
             offset,
             stored_len: header.stored_len() as u32,
             raw_len: header.raw_len,
             digest: header.digest,
-        })?;
-        let mut frame_offset = 0;
-        for encoded in pieces {
-            let len = encoded.piece.len;
-            for (block, verdict) in &encoded.damaged {
-                let path = encoded.piece.path.to_string();
-                let problem = verdict.to_string();
-                self.damage.add(DamagedPage { path, block: *block, problem });
-            }
-            let index = (encoded.file - 1 - self.first_file) as usize;
-            if let Some(file) = self.files.get_mut(index) {
-                file.packed += u64::from(len);
-                file.crc32c = crc32c::crc32c_combine(file.crc32c, encoded.crc32c, len as usize);
-                let place = Place::Frame { frame, offset: frame_offset };
-                file.extents.push(Extent { len: u64::from(len), place });
-            }
-            frame_offset += len;
-        }
-        self.retire_files()?;
-        Ok(true)
+        };
+        self.frames.push(&pack, &frame)
     }
 
-    /// Moves the files that are complete and in packs to the manifest's sorter.
-    fn retire_files(&mut self) -> Result<()> {
-        while self.files.front().is_some_and(|f| f.complete && f.packed == f.taken) {
-            let Some(file) = self.files.pop_front() else { break };
-            self.first_file += 1;
-            retire(&mut self.sorter, file)?;
+    fn report(&mut self, target: &Target, damaged: Vec<(u32, Verdict)>) {
+        for (block, verdict) in damaged {
+            let path = target.path.to_string();
+            self.damage.add(DamagedPage { path, block, problem: verdict.to_string() });
         }
-        Ok(())
+    }
+
+    /// Moves a file to the manifest's sorter, if all of it is there.
+    fn retire(&mut self, number: u64) -> Result<()> {
+        if !self.files.get(&number).is_some_and(OpenFile::is_complete) {
+            return Ok(());
+        }
+        let Some(file) = self.files.remove(&number) else { return Ok(()) };
+        let entry = file.finish()?;
+        if let EntryKind::File(content) = &entry.kind {
+            let reused = content.extents.iter().filter(|extent| match extent.place {
+                Place::Frame { frame, .. } => FrameSpace::of(frame) != FrameSpace::Own,
+                Place::Zero => false,
+            });
+            self.size.reused_bytes += reused.map(|extent| extent.len).sum::<u64>();
+        }
+        push_entry(&mut self.sorter, &entry)
     }
 
     /// Waits until all content is durable in packs, then writes the manifest. Each of its entries
@@ -277,29 +504,58 @@ impl BackupWriter {
         mut self,
         mut inspect: impl FnMut(&Entry) -> Result<(), String> + Send,
     ) -> Result<UncommittedBackup> {
+        self.flush_unexamined().await?;
+        while self.collect_compared().await? {}
         self.flush().await?;
         while self.collect().await? {}
+        if let Some(open) = self.files.values().next() {
+            let message = format!("{:?} was begun and not ended", open.target.path);
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
         let (packs, pack_bytes) = self.packs.finish().await?;
         self.size.packs = packs;
+        if self.base.is_none() {
+            self.intent.base = None;
+        }
         let stored = StoredBackup {
             cluster: self.cluster,
             intent: self.intent,
             size: crate::BackupSize { stored_bytes: pack_bytes, ..self.size },
             damage: self.damage,
         };
-        stored.write_manifest(self.sorter.finish()?, self.frames.finish()?, &mut inspect).await
+        let frames = Frames { own: self.frames.finish()?, base: self.base };
+        stored.write_manifest(self.sorter.finish()?, frames, &mut inspect).await
     }
 }
 
-/// Moves a file whose content is in packs to the manifest's sorter.
-fn retire(sorter: &mut PathSorter, file: OpenFile) -> Result<()> {
-    let mut entry = file.entry;
-    entry.kind = EntryKind::File(FileContent {
-        size: file.taken,
-        crc32c: Some(file.crc32c),
-        extents: file.extents,
-    });
-    push_entry(sorter, &entry)
+/// Resolves the numbers of frames that a backup uses until its manifest is written.
+pub(crate) struct Frames {
+    own: FrameLookup,
+    base: Option<BaseIndex>,
+}
+
+impl Frames {
+    pub(crate) fn get(&self, number: u64) -> Result<(PackRef, FrameRef)> {
+        match (FrameSpace::of(number), &self.base) {
+            (FrameSpace::Own, _) => self.own.get(number),
+            (FrameSpace::Base, Some(base)) => base.frame(number),
+            _ => Err(Error::new(ErrorKind::Invalid, "a frame of a backup that was not set")),
+        }
+    }
+}
+
+/// The CRC-32C of so many zeros.
+fn checksum_of_zeros(len: u64) -> u32 {
+    // That of 2^n zeros, for ever larger n, is put together of two of the half.
+    let (mut whole, mut power, mut power_len) = (0, crc32c::crc32c(&[0]), 1usize);
+    for bit in 0..64 - len.leading_zeros() {
+        if len >> bit & 1 == 1 {
+            whole = crc32c::crc32c_combine(whole, power, power_len);
+        }
+        power = crc32c::crc32c_combine(power, power, power_len);
+        power_len = power_len.wrapping_mul(2);
+    }
+    whole
 }
 
 fn push_entry(sorter: &mut PathSorter, entry: &Entry) -> Result<()> {

@@ -1,5 +1,6 @@
 use walbrook_types::Oid;
 
+use crate::manifest::extents;
 use crate::wire::{Put, Reader};
 
 /// A file, directory or symbolic link of the data directory, and where its content is.
@@ -36,7 +37,8 @@ pub enum EntryKind {
 pub struct FileContent {
     /// In bytes; the sum of the extents.
     pub size: u64,
-    /// The CRC-32C of the whole content, as PostgreSQL's own `backup_manifest` has it.
+    /// The CRC-32C of the whole content, as PostgreSQL's own `backup_manifest` has it; none for a
+    /// file of which some parts were taken over from an earlier backup without being read.
     pub crc32c: Option<u32>,
     /// The extents.
     pub extents: Vec<Extent>,
@@ -91,17 +93,7 @@ impl Entry {
                 }
                 out.put_number(content.size);
                 out.put_number(content.extents.len() as u64);
-                for extent in &content.extents {
-                    match extent.place {
-                        Place::Zero => out.put_number(extent.len << 1 | 1),
-                        Place::Frame { frame, offset } => {
-                            out.put_number(extent.len << 1);
-                            out.put_signed(frame.wrapping_sub(*last_frame) as i64);
-                            out.put_number(u64::from(offset));
-                            *last_frame = frame;
-                        }
-                    }
-                }
+                extents::encode(&content.extents, last_frame, out);
             }
         }
     }
@@ -135,25 +127,8 @@ fn decode_content(tag: u8, last_frame: &mut u64, r: &mut Reader<'_>) -> Option<F
         _ => None,
     };
     let size = r.number()?;
-    let count = r.count(1)?;
-    let mut extents = Vec::with_capacity(count);
-    let mut total = 0u64;
-    for _ in 0..count {
-        let tag = r.number()?;
-        let len = tag >> 1;
-        total = total.checked_add(len)?;
-        let place = if tag & 1 == 1 {
-            Place::Zero
-        } else {
-            *last_frame = last_frame.wrapping_add(r.signed()? as u64);
-            Place::Frame { frame: *last_frame, offset: r.number_as()? }
-        };
-        if len == 0 {
-            return None;
-        }
-        extents.push(Extent { len, place });
-    }
-    (total == size).then_some(FileContent { size, crc32c, extents })
+    let extents = extents::decode(size, last_frame, r)?;
+    Some(FileContent { size, crc32c, extents })
 }
 
 /// The most bytes that a path may have.

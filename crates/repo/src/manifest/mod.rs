@@ -5,10 +5,13 @@
 //! compared or copied without any other.
 
 mod entry;
+pub(crate) mod extents;
+mod path_table;
 mod shard;
 mod sorter;
 
 pub use entry::{Entry, EntryKind, Extent, FileContent, Place};
+pub(crate) use path_table::{PathTable, PathTableBuilder};
 pub(crate) use shard::ShardBuilder;
 pub use shard::{FrameRef, PackRef, Shard};
 pub use sorter::{PathSorter, SortedPaths};

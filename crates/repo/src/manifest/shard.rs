@@ -196,7 +196,10 @@ fn decode_entries(bytes: &[u8]) -> Option<Vec<Entry>> {
 pub(crate) struct ShardBuilder {
     shard: Shard,
     packs: HashMap<PackRef, u32>,
+    /// By their numbers in the backup.
     frames: HashMap<u64, u64>,
+    /// By pack and place: frames of the base have several numbers, one for each of its shards.
+    places: HashMap<(u32, u64), u64>,
     weight: usize,
 }
 
@@ -226,7 +229,7 @@ impl ShardBuilder {
                 let Place::Frame { frame, .. } = &mut extent.place else { continue };
                 *frame = match self.frames.get(frame) {
                     Some(local) => *local,
-                    None => self.add_frame(*frame, lookup(*frame)?),
+                    None => self.add_frame(*frame, lookup(*frame)?)?,
                 };
             }
         }
@@ -234,17 +237,23 @@ impl ShardBuilder {
         Ok(())
     }
 
-    fn add_frame(&mut self, global: u64, (pack, mut frame): (PackRef, FrameRef)) -> u64 {
+    fn add_frame(&mut self, global: u64, (pack, mut frame): (PackRef, FrameRef)) -> Result<u64> {
         let shard = &mut self.shard;
         frame.pack = *self.packs.entry(pack.clone()).or_insert_with(|| {
             shard.packs.push(pack);
             shard.packs.len() as u32 - 1
         });
-        let local = shard.frames.len() as u64;
-        shard.frames.push(frame);
+        let next = shard.frames.len() as u64;
+        let local = *self.places.entry((frame.pack, frame.offset)).or_insert(next);
+        if local == next {
+            shard.frames.push(frame);
+            self.weight += 16 + Digest::LEN;
+        } else if shard.frames[local as usize] != frame {
+            let what = format!("two frames begin at byte {} of one pack", frame.offset);
+            return Err(Error::corrupt("the base's manifest", what));
+        }
         self.frames.insert(global, local);
-        self.weight += 16 + Digest::LEN;
-        local
+        Ok(local)
     }
 
     pub(crate) fn finish(self) -> Shard {

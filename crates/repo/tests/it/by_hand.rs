@@ -153,16 +153,36 @@ fn read_entries(table: &[u8], frames: &[Vec<u8>], files: &mut BTreeMap<String, V
                 let crc = (tag == 1).then(|| word(cursor.take(4)) as u32);
                 let size = cursor.number() as usize;
                 let mut content = Vec::new();
+                // Frame, end in it and end in the file, the one used last in front.
+                let mut recent: Vec<(i64, usize, usize)> = Vec::new();
                 for _ in 0..cursor.number() {
                     let number = cursor.number();
-                    let len = (number >> 1) as usize;
-                    if number & 1 == 1 {
-                        content.resize(content.len() + len, 0);
-                        continue;
-                    }
-                    frame += cursor.signed();
-                    let offset = cursor.number() as usize;
+                    let unit = if number & 4 == 0 { 1 } else { 8192 };
+                    let len = (number >> 3) as usize * unit;
+                    let at = content.len();
+                    let offset = match number & 3 {
+                        0 => {
+                            frame += cursor.signed();
+                            cursor.number() as usize * unit
+                        }
+                        1 => {
+                            content.resize(at + len, 0);
+                            continue;
+                        }
+                        kind => {
+                            let (used, frame_end, file_end) = recent[cursor.number() as usize];
+                            frame = used;
+                            if kind == 2 {
+                                (frame_end as i64 + cursor.signed() * unit as i64) as usize
+                            } else {
+                                frame_end + (at - file_end)
+                            }
+                        }
+                    };
                     content.extend(&frames[frame as usize][offset..offset + len]);
+                    recent.retain(|(used, ..)| *used != frame);
+                    recent.insert(0, (frame, offset + len, at + len));
+                    recent.truncate(64);
                 }
                 assert_eq!(content.len(), size);
                 assert!(crc.is_none_or(|crc| crc == crc32c::crc32c(&content)), "{path}");

@@ -88,6 +88,7 @@ async fn take(
         cluster: CLUSTER.into(),
         system_identifier: SYSTEM,
         base: None,
+        resumes: Vec::new(),
         host: "test".into(),
         pid: 1,
         started_at: now,
@@ -97,7 +98,7 @@ async fn take(
     let mut writer = BackupWriter::begin(&cluster, intent, options).await?;
     writer.add(Entry { path: "base".into(), mode: 0o700, mtime: 0, kind: EntryKind::Directory })?;
     for (path, content) in files {
-        writer.begin_file(path, 0o600, 0);
+        writer.begin_file(path, 0o600, 0)?;
         writer.write(content).await?;
         writer.end_file()?;
     }

@@ -242,6 +242,9 @@ fn i7_the_document_suffices_to_read_it() {
                 let (path, offset) = (cursor.text(), cursor.number() as usize);
                 let (piece, more) = content.split_at(cursor.number() as usize);
                 assert_eq!(piece, &expected[&path][offset..offset + piece.len()]);
+                for page in piece.chunks(8192) {
+                    assert_eq!(cursor.take(16), &blake3::hash(page).as_bytes()[..16]);
+                }
                 content = more;
             }
             assert!(content.is_empty());

@@ -7,3 +7,4 @@ mod golden;
 mod invariants;
 mod memory;
 mod sample;
+mod shared;

@@ -70,7 +70,7 @@ async fn back_up_and_read(files: u64) -> u64 {
     let mut writer = BackupWriter::begin(&cluster, sample::intent(&id), options).await.unwrap();
     for number in 0..files {
         let path = format!("base/{number:0>60}");
-        writer.begin_file(&path, 0o600, 0);
+        writer.begin_file(&path, 0o600, 0).unwrap();
         if number % 2 == 0 {
             writer.write(&Bytes::from(format!("{number}\n"))).await.unwrap();
         }

@@ -73,6 +73,7 @@ pub(crate) fn intent(id: &BackupId) -> BackupIntent {
         cluster: CLUSTER.to_owned(),
         system_identifier: SYSTEM,
         base: None,
+        resumes: Vec::new(),
         host: "golden.example".to_owned(),
         pid: 4711,
         started_at: time(),
@@ -147,7 +148,7 @@ pub(crate) async fn back_up(
             Sample::Directory(path) => (path, EntryKind::Directory),
             Sample::Symlink(path, target) => (path, EntryKind::Symlink { target: target.into() }),
             Sample::File(path, content) => {
-                writer.begin_file(path, 0o600, 1_795_000_000);
+                writer.begin_file(path, 0o600, 1_795_000_000)?;
                 writer.write(&content.into()).await?;
                 writer.end_file()?;
                 continue;

@@ -81,7 +81,7 @@ impl<'a> Copier<'a> {
                 BaseBackupEvent::Manifest => {
                     self.end_archive()?;
                     self.manifest = Some(ManifestReader::default());
-                    self.writer.begin_file(BACKUP_MANIFEST, 0o600, 0);
+                    self.writer.begin_file(BACKUP_MANIFEST, 0o600, 0)?;
                 }
                 _ => {}
             }
@@ -142,7 +142,7 @@ impl<'a> Copier<'a> {
                     _ => None,
                 };
                 self.in_file = true;
-                self.writer.begin_file(&path, entry.mode, mtime);
+                self.writer.begin_file(&path, entry.mode, mtime)?;
                 return Ok(());
             }
             TarKind::Directory => EntryKind::Directory,

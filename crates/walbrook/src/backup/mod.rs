@@ -45,6 +45,7 @@ pub async fn backup(options: &BackupOptions, progress: &dyn Progress) -> Result<
         cluster: options.cluster.clone(),
         system_identifier: system.system_identifier,
         base: None,
+        resumes: Vec::new(),
         host: host_name(),
         pid: std::process::id(),
         started_at,

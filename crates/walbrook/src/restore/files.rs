@@ -21,6 +21,10 @@ pub(crate) const CONTROL_FILE: &str = "global/pg_control";
 /// Stored bytes that are read at once.
 const READ_SIZE: u64 = 8 << 20;
 
+/// Stored bytes between two frames that are read for nothing rather than asked for twice: what a
+/// file needs of a pack that many backups share lies scattered in it.
+const READ_GAP: u64 = 256 << 10;
+
 /// What all shards of a restore have in common.
 pub(crate) struct FileWriter {
     /// Cleared when the last worker that might still write into them is done with this; taken out
@@ -111,7 +115,10 @@ impl FileWriter {
                     symlink(target, &path).map_err(failed)?;
                 }
                 EntryKind::File(content) => {
-                    if content.extents.iter().all(|e| e.place == Place::Zero) {
+                    // Zeros are not written: the file is made of its full size, with holes, and
+                    // the rest is filled in.
+                    let has_zeros = content.extents.iter().any(|e| e.place == Place::Zero);
+                    if has_zeros || content.extents.is_empty() {
                         open_file(&path, entry.mode)
                             .and_then(|file| file.set_len(content.size))
                             .map_err(failed)?;
@@ -206,7 +213,7 @@ impl FileWriter {
     }
 }
 
-/// Neighbouring frames of one pack that are read together, and what is needed of them.
+/// Frames of one pack that lie near each other and are read together, and what is needed of them.
 struct Run {
     pack: PackRef,
     frames: Vec<FrameRef>,
@@ -238,8 +245,8 @@ fn runs_of(shard: &Shard, mut pieces: Vec<Piece>) -> Vec<Run> {
             }
             let begin = run.frames[0].offset;
             let end = frame.offset + u64::from(frame.stored_len);
-            let adjacent = last.offset + u64::from(last.stored_len) == frame.offset;
-            if adjacent && end - begin <= READ_SIZE {
+            let gap = frame.offset.saturating_sub(last.offset + u64::from(last.stored_len));
+            if gap <= READ_GAP && end - begin <= READ_SIZE {
                 run.frames.push(frame);
                 run.pieces.push(piece);
                 continue;
@@ -274,27 +281,40 @@ fn open_file(path: &Path, mode: u32) -> io::Result<File> {
         .open(path)
 }
 
-/// Compares each file's CRC-32C with what the server said it was, and gives files that end in
-/// zeros their size.
+/// Compares each file's CRC-32C with what the server said it was. A file that was not read whole
+/// when it was backed up has none; its bytes are those of its frames, whose digests were checked.
 fn check_files(shard: &Shard, mut written: Vec<Written>) -> Result<()> {
     written.sort_unstable_by_key(|piece| (piece.entry, piece.file_offset));
     for pieces in written.chunk_by(|a, b| a.entry == b.entry) {
         let entry = &shard.entries[pieces[0].entry as usize];
         let EntryKind::File(content) = &entry.kind else { continue };
         let Some(expected) = content.crc32c else { continue };
-        // A file with runs of zeros has no CRC of its own pieces alone.
-        if content.extents.iter().any(|extent| extent.place == Place::Zero) {
-            continue;
+        let (mut crc, mut end) = (0, 0);
+        for piece in pieces {
+            crc = append_zeros(crc, piece.file_offset - end);
+            crc = crc32c::crc32c_combine(crc, piece.crc32c, piece.len as usize);
+            end = piece.file_offset + piece.len;
         }
-        let crc = pieces
-            .iter()
-            .fold(0, |crc, piece| crc32c::crc32c_combine(crc, piece.crc32c, piece.len as usize));
-        if crc != expected {
+        if append_zeros(crc, content.size - end) != expected {
             let message = format!("{:?} does not have the checksum that it had", entry.path);
             return Err(Error::new(ErrorKind::Corrupt, message));
         }
     }
     Ok(())
+}
+
+/// The CRC-32C of content that is followed by so many zeros.
+fn append_zeros(mut crc: u32, len: u64) -> u32 {
+    // Zeros of 1, 2, 4 … bytes; each is put together of two of the one before.
+    let (mut zeros, mut zeros_len) = (crc32c::crc32c(&[0]), 1usize);
+    for bit in 0..64 - len.leading_zeros() {
+        if len >> bit & 1 == 1 {
+            crc = crc32c::crc32c_combine(crc, zeros, zeros_len);
+        }
+        zeros = crc32c::crc32c_combine(zeros, zeros, zeros_len);
+        zeros_len = zeros_len.wrapping_mul(2);
+    }
+    crc
 }
 
 /// Writes the control file, durably, and with it makes the directory a cluster.

@@ -59,6 +59,7 @@ async fn write(place: &Place, id: &str, files: &[&str], link: Option<&Entry>) {
         cluster: "prod".into(),
         system_identifier: record.server.system_identifier,
         base: None,
+        resumes: Vec::new(),
         host: "hostile".into(),
         pid: 1,
         started_at: record.span.started_at,
@@ -70,7 +71,7 @@ async fn write(place: &Place, id: &str, files: &[&str], link: Option<&Entry>) {
         writer.add(link.clone()).unwrap();
     }
     for path in files {
-        writer.begin_file(path, 0o600, 0);
+        writer.begin_file(path, 0o600, 0).unwrap();
         writer.write(&b"hostile"[..].into()).await.unwrap();
         writer.end_file().unwrap();
     }
