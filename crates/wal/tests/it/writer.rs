@@ -58,12 +58,17 @@ impl Writer {
             }
         }
         body.extend(data);
+        self.raw(rmgr, info, &body)
+    }
+
+    /// A record with this behind its header; answers its position.
+    pub(crate) fn raw(&mut self, rmgr: u8, info: u8, body: &[u8]) -> u64 {
         let mut record = Vec::new();
         record.extend((24 + body.len() as u32).to_le_bytes());
         record.extend(9u32.to_le_bytes());
         record.extend(self.prev.to_le_bytes());
         record.extend([info, rmgr, 0, 0]);
-        let crc = crc32c::crc32c_append(crc32c::crc32c(&body), &record);
+        let crc = crc32c::crc32c_append(crc32c::crc32c(body), &record);
         record.extend(crc.to_le_bytes());
         record.extend(body);
         self.place(&record)
