@@ -1,9 +1,12 @@
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use walbrook::{BackupOptions, BackupRecord, Checkpoint, Codec, WalMode};
+use walbrook::{
+    BackupOptions, BackupRecord, Checkpoint, Codec, ConnInfo, Environment, Source, WalMode,
+};
 
 use crate::args::{CommonArgs, Pair, codec, duration, jobs, pair, rate};
 use crate::config::Settings;
@@ -21,16 +24,18 @@ const NAMED: usize = 10;
 
 /// Back up a running PostgreSQL server.
 ///
-/// Copies the whole cluster over the replication protocol, with the WAL that it needs, and prints
-/// the backup's id. The server needs no preparation beyond its stock configuration and a user with
-/// the REPLICATION attribute.
+/// Copies the whole cluster, with the WAL that it needs, and prints the backup's id. Nothing is
+/// installed on the server: several connections read its files by SQL, as a superuser or as a role
+/// with the grants that --print-grants prints; without them, one connection does over the
+/// replication protocol, for which the REPLICATION attribute is enough.
 #[derive(Debug, Parser)]
 #[command(
     name = "walbrook-backup",
     version,
     after_help = "\
-Example:
-  walbrook-backup --repo file:///backups --cluster prod -d 'host=db1 user=backup'
+Examples:
+  walbrook-backup --repo file:///backups --cluster prod -d 'host=db1 user=backup' --jobs 4
+  walbrook-backup --print-grants -d 'host=db1 user=backup' | psql 'host=db1 user=postgres'
 
 Environment: WALBROOK_REPO, WALBROOK_CLUSTER, WALBROOK_CONFIG; PG* as for psql; AWS_*, GOOGLE_* and
 AZURE_* for the credentials of stores.
@@ -42,6 +47,20 @@ struct Args {
     /// up
     #[arg(short, long, value_name = "CONNINFO")]
     dsn: Option<String>,
+
+    /// Where the pages come from. sql: several ordinary connections. replication: BASE_BACKUP, one
+    /// stream. local: the data directory on this machine, see --pgdata. auto: local when --pgdata is
+    /// given, else sql when the role may, else replication [default: auto]
+    #[arg(long, value_name = "SOURCE")]
+    source: Option<SourceArg>,
+
+    /// The server's data directory on this machine: read it, rather than have the server send it
+    #[arg(short = 'D', long, value_name = "DIR")]
+    pgdata: Option<PathBuf>,
+
+    /// Print the SQL that lets the user of --dsn take backups with --source sql, and end
+    #[arg(long)]
+    print_grants: bool,
 
     /// Fail when there is no repository yet, instead of creating it
     #[arg(long)]
@@ -63,7 +82,8 @@ struct Args {
     #[arg(long, value_name = "CODEC", value_parser = codec)]
     compression: Option<Codec>,
 
-    /// How much is compressed at once [default: the number of cores]
+    /// Connections (or threads, for local) that read at once, and what is compressed at once
+    /// [default: the number of cores]
     #[arg(short, long, value_name = "N", value_parser = jobs)]
     jobs: Option<usize>,
 
@@ -71,7 +91,7 @@ struct Args {
     #[arg(long, value_name = "HOW")]
     checkpoint: Option<CheckpointArg>,
 
-    /// The most that the server sends per second: kilobytes, or with k or M, such as 100M
+    /// The most that is read of the server per second: kilobytes, or with k or M, such as 100M
     #[arg(long, value_name = "RATE", value_parser = rate)]
     max_rate: Option<u32>,
 
@@ -86,6 +106,14 @@ struct Args {
 
     #[command(flatten)]
     common: CommonArgs,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum SourceArg {
+    Auto,
+    Sql,
+    Replication,
+    Local,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -107,12 +135,16 @@ pub fn backup() -> ExitCode {
 }
 
 fn run(args: Args, console: Console) -> Result<ExitCode> {
+    if args.print_grants {
+        return print_grants(args.dsn.as_deref());
+    }
     let output = args.common.output;
     let options = options(args, &console)?;
     let progress = ConsoleProgress::new(console);
     let record =
         runtime::run(runtime::large(), async { Ok(walbrook::backup(&options, &progress).await?) })?;
     drop(progress);
+    tell_source(&record, &console);
 
     // The damage first: standard output may be a pipe that nobody reads any more.
     let damaged = record.damage.pages > 0;
@@ -124,6 +156,20 @@ fn run(args: Args, console: Console) -> Result<ExitCode> {
         OutputFormat::Json => print_json(&record)?,
     }
     Ok(if damaged { DAMAGED.into() } else { ExitCode::SUCCESS })
+}
+
+/// Needs no repository and no connection: the statements are the same on every version.
+fn print_grants(dsn: Option<&str>) -> Result<ExitCode> {
+    let server = ConnInfo::parse(dsn.unwrap_or_default(), &Environment::from_process())
+        .map_err(Failure::usage)?
+        .with_fallback_dbname("postgres");
+    print(&walbrook::source::grants(server.user(), server.dbname(), true))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tell_source(record: &BackupRecord, console: &Console) {
+    let reason = record.source.reason.as_deref().unwrap_or("no reason was noted");
+    console.info(&format!("the pages came by {}: {reason}", record.source.kind));
 }
 
 fn options(args: Args, console: &Console) -> Result<BackupOptions> {
@@ -142,6 +188,17 @@ fn options(args: Args, console: &Console) -> Result<BackupOptions> {
     if let Some(jobs) = settings.value(args.jobs, "jobs", jobs)? {
         options.jobs = jobs;
     }
+    let source = |text: &str| SourceArg::from_str(text, false);
+    if let Some(source) = settings.value(args.source, "source", source)? {
+        options.source = match source {
+            SourceArg::Auto => Source::Auto,
+            SourceArg::Sql => Source::Sql,
+            SourceArg::Replication => Source::Replication,
+            SourceArg::Local => Source::Local,
+        };
+    }
+    options.data_directory =
+        settings.value(args.pgdata, "pgdata", |text| Ok(PathBuf::from(text)))?;
     let checkpoint = |text: &str| CheckpointArg::from_str(text, false);
     if let Some(checkpoint) = settings.value(args.checkpoint, "checkpoint", checkpoint)? {
         options.checkpoint = match checkpoint {

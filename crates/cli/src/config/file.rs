@@ -17,6 +17,8 @@ const KEYS: &[&str] = &[
     "jobs",
     "checkpoint",
     "max-rate",
+    "pgdata",
+    "source",
     "wal",
     "wal-timeout",
     "look-ahead",

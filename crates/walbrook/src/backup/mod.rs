@@ -1,32 +1,42 @@
-//! Taking a backup over the replication protocol.
+//! Taking a backup.
 //!
-//! The server sends its files with `BASE_BACKUP`; [`copy`] stores them. Meanwhile [`wal_stream`]
-//! brings the WAL that they need into the archive, or the server's own archiver does. The backup
-//! exists when both are complete.
+//! The server's files come from one of the [sources](source), or as `BASE_BACKUP` sends them:
+//! [`choose`] connects to the one or the other, [`pages`] and [`copy`] store what comes. Meanwhile
+//! [`wal_stream`] brings the WAL that they need into the archive, or the server's own archiver
+//! does. The backup exists when both are complete.
 
+mod choose;
 mod copy;
 mod manifest_check;
 mod options;
+mod pages;
+mod replication;
 mod segment_buffer;
 mod server;
+pub mod source;
 mod wal_stream;
 
-pub use options::{BackupOptions, WalMode};
+pub use options::{BackupOptions, Source, WalMode};
 
 use jiff::Timestamp;
-use walbrook_replication::{BaseBackup, BaseBackupOptions, ManifestChecksums, Session};
+use walbrook_page::ControlFile;
 use walbrook_repo::{
-    BackupId, BackupIntent, BackupRecord, BackupSpan, BackupWriter, Cluster, PageCheck, Repository,
-    SourceFacts, TablespaceRecord, WalArchive, WriterOptions, Written,
+    BackupId, BackupIntent, BackupRecord, BackupSpan, BackupWriter, Cluster, Repository,
+    SourceFacts, TablespaceRecord, UncommittedBackup, WalArchive, WriterOptions, Written,
 };
-use walbrook_types::{Lsn, TimelineId, WalFileName};
+use walbrook_types::{BackupLabel, Lsn, TimelineId, WalFileName};
 
-use crate::backup::copy::{Copied, Copier};
+use crate::backup::choose::{Chosen, Connected, choose};
+use crate::backup::pages::PageCopier;
 use crate::backup::server::Server;
+use crate::backup::source::PageSource;
 use crate::backup::wal_stream::{
     WalFacts, WalReservation, WalStreaming, archiver_is_seen, wait_for_archive,
 };
 use crate::{Error, ErrorKind, Phase, Progress, Result, VERSION};
+
+/// The file that is read last.
+const CONTROL_FILE: &str = "global/pg_control";
 
 /// Takes a full backup and returns its record.
 ///
@@ -34,7 +44,7 @@ use crate::{Error, ErrorKind, Phase, Progress, Result, VERSION};
 /// Dropping the future abandons it: what was stored so far stays, invisible, until it is expired.
 pub async fn backup(options: &BackupOptions, progress: &dyn Progress) -> Result<BackupRecord> {
     let started_at = Timestamp::now();
-    let (session, server) = Server::connect(&options.server).await?;
+    let Chosen { source, server, reason } = choose(options, progress).await?;
     let cluster = open_cluster(options).await?;
     let system = server.system_record();
     cluster.register_system(&system, options.new_system).await?;
@@ -52,7 +62,7 @@ pub async fn backup(options: &BackupOptions, progress: &dyn Progress) -> Result<
         walbrook_version: VERSION.to_owned(),
     };
     let run = Run { options, progress, server, cluster, archive, intent };
-    run.take(session).await
+    run.take(source, reason).await
 }
 
 async fn open_cluster(options: &BackupOptions) -> Result<Cluster> {
@@ -85,64 +95,55 @@ enum Wal {
     Archiver,
 }
 
+/// What a source has brought into a writer, and what it said of it.
+struct Taken {
+    stored: UncommittedBackup,
+    start: (Lsn, TimelineId),
+    stop: (Lsn, TimelineId),
+    stopped_at: Timestamp,
+    label: BackupLabel,
+    control: ControlFile,
+    tablespaces: Vec<TablespaceRecord>,
+    wal: Wal,
+}
+
 impl Run<'_> {
-    async fn take(self, mut session: Session) -> Result<BackupRecord> {
+    async fn take(self, connected: Connected, reason: String) -> Result<BackupRecord> {
         let reservation = self.reserve_wal().await?;
         let wal_kind = if reservation.is_some() { "stream" } else { "archive" };
-        let mut writer = BackupWriter::begin(
+        let kind = connected.kind();
+        let writer = BackupWriter::begin(
             &self.cluster,
             self.intent.clone(),
             WriterOptions { codec: self.options.codec, workers: self.options.jobs, check: None },
         )
         .await?;
-
-        store_history(&mut session, &self.archive, self.server.timeline).await?;
-        self.progress.begin(Phase::Checkpoint, None);
-        let mut base = session.base_backup(&self.protocol_options()).await?;
-        let (start_lsn, timeline) = base.start();
-        let check = PageCheck { checksums: self.server.facts.data_checksums, start_lsn };
-        writer.set_check(Some(check));
-        let mut wal = match reservation {
-            Some(reservation) => {
-                let archive = self.archive.clone();
-                Wal::Streaming(reservation.stream(archive, start_lsn, timeline).await?)
+        let taken = match connected {
+            Connected::Replication(session) => {
+                self.take_over_replication(session, writer, reservation).await?
             }
-            None => Wal::Archiver,
+            Connected::Sql(source) => self.take_from(*source, writer, reservation).await?,
+            Connected::Local(source) => self.take_from(*source, writer, reservation).await?,
         };
-
-        self.progress.begin(Phase::Copy, total_bytes(&base));
-        let copied =
-            watched(&mut wal, Copier::new(&mut writer, self.progress).run(&mut base)).await?;
-        let stop = watched(&mut wal, stop(&mut base)).await?;
-        let stopped_at = Timestamp::now();
-        let tablespaces = tablespaces(&base);
-        finish_base_backup(base, self.progress).await?;
-        check_positions(&copied, &self.server, (start_lsn, timeline), stop)?;
-
-        self.progress.begin(Phase::Finish, None);
-        let Copied { label, control, mut manifest } = copied;
-        let stored =
-            watched(&mut wal, async { Ok(writer.finish(|entry| manifest.inspect(entry)).await?) })
-                .await?;
-        manifest.finish()?;
+        let Taken { stored, start, stop, stopped_at, label, control, tablespaces, wal } = taken;
 
         self.progress.begin(Phase::WaitForWal, None);
-        let facts = self.finish_wal(wal, timeline, (start_lsn, stop.0)).await?;
+        let facts = self.finish_wal(wal, start.1, (start.0, stop.0)).await?;
         let size = self.archive.segment_size();
         let span = BackupSpan {
-            timeline,
-            start_lsn,
+            timeline: start.1,
+            start_lsn: start.0,
             stop_lsn: stop.0,
-            first_segment: WalFileName::containing(timeline, start_lsn, size),
-            last_segment: WalFileName::segment(timeline, size.segment_before(stop.0), size),
+            first_segment: WalFileName::containing(start.1, start.0, size),
+            last_segment: WalFileName::segment(start.1, size.segment_before(stop.0), size),
             started_at: self.intent.started_at,
             stopped_at,
             checkpoint_time: server_time(control.checkpoint.time.unix_micros()),
             last_transaction_time: facts.last_transaction,
         };
         let source = SourceFacts {
-            kind: "replication".to_owned(),
-            reason: None,
+            kind: kind.to_owned(),
+            reason: Some(reason),
             from_standby: label.from_standby,
             server: self.server.peer.clone(),
             wal: wal_kind.to_owned(),
@@ -167,6 +168,62 @@ impl Run<'_> {
         Ok(record)
     }
 
+    /// From a source that is read at random.
+    async fn take_from(
+        &self,
+        mut source: impl PageSource,
+        mut writer: BackupWriter,
+        reservation: Option<WalReservation>,
+    ) -> Result<Taken> {
+        self.progress.begin(Phase::Checkpoint, None);
+        let begun = source.begin(&self.options.label, self.options.checkpoint).await?;
+        let start = (begun.lsn, begun.timeline);
+        if let Some(history) = source.timeline_history(begun.timeline).await? {
+            let name = WalFileName::TimelineHistory { timeline: begun.timeline };
+            self.archive.put_bytes(name, history.into()).await?;
+        }
+        let mut wal = self.begin_wal(reservation, start).await?;
+        let list = watched(&mut wal, source.files()).await?;
+        self.progress.begin(Phase::Copy, Some(list.bytes()));
+        // The source checks pages itself, for it can read a torn one again.
+        let (progress, max_rate) = (self.progress, self.options.max_rate);
+        let mut copier = PageCopier { writer: &mut writer, progress, max_rate };
+        watched(&mut wal, copier.run(&mut source, list)).await?;
+        let control_file = source.control_file().await?;
+        let control = ControlFile::parse(&control_file.bytes).map_err(|e| {
+            Error::new(ErrorKind::ServerChanged, "global/pg_control is not valid").with_source(e)
+        })?;
+        copier.small_file(CONTROL_FILE, control_file).await?;
+        let end = watched(&mut wal, source.end()).await?;
+        let stopped_at = Timestamp::now();
+        let label = std::str::from_utf8(&end.backup_label.bytes)
+            .ok()
+            .and_then(|text| BackupLabel::parse(text).ok())
+            .ok_or_else(|| {
+                Error::new(ErrorKind::ServerChanged, "the server gave no valid backup_label")
+            })?;
+        copier.report_damage(end.damage);
+        copier.small_file("backup_label", end.backup_label).await?;
+        let stop = (end.lsn, end.timeline);
+        check_positions(&label, &control, &self.server, start, stop)?;
+
+        self.progress.begin(Phase::Finish, None);
+        let stored = watched(&mut wal, async { Ok(writer.finish(|_| Ok(())).await?) }).await?;
+        let tablespaces = begun.tablespaces;
+        Ok(Taken { stored, start, stop, stopped_at, label, control, tablespaces, wal })
+    }
+
+    /// The server keeps its WAL; from here on it comes.
+    async fn begin_wal(
+        &self,
+        reservation: Option<WalReservation>,
+        start: (Lsn, TimelineId),
+    ) -> Result<Wal> {
+        let Some(reservation) = reservation else { return Ok(Wal::Archiver) };
+        let archive = self.archive.clone();
+        Ok(Wal::Streaming(reservation.stream(archive, start.0, start.1).await?))
+    }
+
     /// Decides how the WAL comes. When it is to be streamed, the server keeps it from here on.
     async fn reserve_wal(&self) -> Result<Option<WalReservation>> {
         let by_archiver = match self.options.wal {
@@ -182,21 +239,6 @@ impl Run<'_> {
             return Ok(None);
         }
         WalReservation::new(&self.options.server, self.intent.id.as_str()).await.map(Some)
-    }
-
-    fn protocol_options(&self) -> BaseBackupOptions {
-        BaseBackupOptions::new()
-            .label(self.options.label.clone())
-            .checkpoint(self.options.checkpoint)
-            .max_rate(self.options.max_rate)
-            // The WAL is this program's business, and so is waiting for it.
-            .wal(false)
-            .wait(false)
-            .progress(true)
-            .tablespace_map(false)
-            // The server reads a torn page again; we could not.
-            .verify_checksums(true)
-            .manifest(Some(ManifestChecksums::Crc32c))
     }
 
     async fn finish_wal(
@@ -225,31 +267,10 @@ async fn watched<T>(wal: &mut Wal, part: impl Future<Output = Result<T>>) -> Res
     }
 }
 
-async fn stop(base: &mut BaseBackup) -> Result<(Lsn, TimelineId)> {
-    Ok(base.stop().await?)
-}
-
-/// Hears whether the server stands by its backup. Pages with a wrong checksum are reported with
-/// the backup, not by losing it: the copy is all that there is of them.
-async fn finish_base_backup(base: BaseBackup, progress: &dyn Progress) -> Result<()> {
-    match base.finish().await {
-        Ok(end) => {
-            for warning in &end.warnings {
-                progress.warn(&format!("the server warns: {warning}"));
-            }
-            Ok(())
-        }
-        Err(error) if error.is_checksum_failure() => {
-            progress.warn(&format!("the server warns: {error}"));
-            Ok(())
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
 /// What the server said at different times must fit together.
 fn check_positions(
-    copied: &Copied,
+    label: &BackupLabel,
+    control: &ControlFile,
     server: &Server,
     start: (Lsn, TimelineId),
     stop: (Lsn, TimelineId),
@@ -261,46 +282,23 @@ fn check_positions(
             start.1, stop.1
         ));
     }
-    if copied.control.system_id != server.facts.system_identifier {
+    if control.system_id != server.facts.system_identifier {
         return changed(format!(
             "the server sent the files of system {}, not those of {}",
-            copied.control.system_id, server.facts.system_identifier
+            control.system_id, server.facts.system_identifier
         ));
     }
-    if (copied.label.start_lsn, copied.label.start_timeline) != start {
+    if (label.start_lsn, label.start_timeline) != start {
         return changed(format!(
             "backup_label says that the backup starts at {}, the server that it does at {}",
-            copied.label.start_lsn, start.0
+            label.start_lsn, start.0
         ));
     }
     Ok(())
-}
-
-fn total_bytes(base: &BaseBackup) -> Option<u64> {
-    base.tablespaces().iter().map(|t| t.size_kib.map(|kib| kib * 1024)).sum()
-}
-
-fn tablespaces(base: &BaseBackup) -> Vec<TablespaceRecord> {
-    let named = base.tablespaces().iter().filter_map(|t| Some((t.oid?, t.location.clone()?)));
-    named.map(|(oid, location)| TablespaceRecord { oid, location }).collect()
 }
 
 /// A time of the server's, in microseconds since 1970. One that no calendar has is the epoch: it
 /// is a lower bound for restores, and a server's clock is not ours to judge.
 fn server_time(micros: i64) -> Timestamp {
     Timestamp::from_microsecond(micros).unwrap_or_default()
-}
-
-/// A timeline other than the first is of no use without the file that says where it comes from.
-async fn store_history(
-    session: &mut Session,
-    archive: &WalArchive,
-    timeline: TimelineId,
-) -> Result<()> {
-    if timeline == TimelineId::FIRST {
-        return Ok(());
-    }
-    let file = session.timeline_history(timeline).await?;
-    archive.put_bytes(WalFileName::TimelineHistory { timeline }, file.content).await?;
-    Ok(())
 }

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use walbrook_replication::{Checkpoint, ConnInfo};
@@ -16,6 +17,22 @@ pub enum WalMode {
     Stream,
     /// By the server's archiver: the backup waits for it.
     Archive,
+}
+
+/// Where a backup has the server's pages from. All give the same repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Source {
+    /// From the data directory when one is given; otherwise by SQL, when the role may; otherwise
+    /// over the replication protocol, after a warning.
+    #[default]
+    Auto,
+    /// By SQL over several ordinary connections. Needs a superuser, or a role with the
+    /// [`grants`](crate::source::grants).
+    Sql,
+    /// By `BASE_BACKUP`, in one stream. Needs the `REPLICATION` attribute.
+    Replication,
+    /// From the data directory, on the server's own host.
+    Local,
 }
 
 /// What to back up, to where, and how.
@@ -51,11 +68,15 @@ pub struct BackupOptions {
     pub annotations: BTreeMap<String, String>,
     /// How content is compressed.
     pub codec: Codec,
-    /// Frames that are compressed at once.
+    /// Where the pages come from.
+    pub source: Source,
+    /// The server's data directory, when it is on this machine: for [`Source::Local`].
+    pub data_directory: Option<PathBuf>,
+    /// Connections, or threads, that read at once, and frames that are compressed at once.
     pub jobs: usize,
     /// How soon the server's checkpoint is to be done.
     pub checkpoint: Checkpoint,
-    /// The most that the server sends, in KiB per second.
+    /// The most that is read of the server, in KiB per second.
     pub max_rate: Option<u32>,
     /// How the WAL comes into the repository.
     pub wal: WalMode,
@@ -76,6 +97,8 @@ impl BackupOptions {
             label: "walbrook".to_owned(),
             annotations: BTreeMap::new(),
             codec: Codec::default(),
+            source: Source::Auto,
+            data_directory: None,
             jobs: std::thread::available_parallelism().map_or(1, usize::from),
             checkpoint: Checkpoint::Fast,
             max_rate: None,

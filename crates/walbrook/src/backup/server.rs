@@ -1,7 +1,8 @@
 use walbrook_replication::{ConnInfo, Session};
 use walbrook_repo::{ServerFacts, SystemRecord};
-use walbrook_types::{BLOCK_SIZE, Lsn, PgVersion, TimelineId};
+use walbrook_types::{BLOCK_SIZE, Lsn, PgVersion, SystemId, TimelineId, WalSegmentSize};
 
+use crate::backup::source::timeline_now;
 use crate::{Error, ErrorKind, Result};
 
 /// A server that is about to be backed up.
@@ -21,6 +22,64 @@ impl Server {
     pub(crate) async fn connect(info: &ConnInfo) -> Result<(Session, Self)> {
         let mut session = Session::replication(info).await?;
         let peer = session.peer().to_owned();
+        let identity = session.identify_system().await?;
+        let facts = Facts::read(&mut session).await?;
+        let (pg_version, archives) = (session.server_version(), facts.archives);
+        let server = Self {
+            facts: facts.of(identity.system_id, pg_version),
+            timeline: identity.timeline,
+            flushed: identity.flushed,
+            archives,
+            peer,
+        };
+        Ok((session, server))
+    }
+
+    /// Asks the same over an ordinary session.
+    pub(crate) async fn of_sql(session: &mut Session) -> Result<Self> {
+        let peer = session.peer().to_owned();
+        let facts = Facts::read(session).await?;
+        let (pg_version, archives) = (session.server_version(), facts.archives);
+        let in_recovery = session.show("in_hot_standby").await? == "on";
+        let flushed =
+            if in_recovery { "pg_last_wal_replay_lsn()" } else { "pg_current_wal_flush_lsn()" };
+        let sql = format!("SELECT system_identifier, {flushed} FROM pg_control_system()");
+        let answer = session.simple_query(&sql).await?;
+        let row = answer.rows().first();
+        let value = |column: usize| row.and_then(|row| row.get(column));
+        let (Some(system_id), Some(flushed)) = (
+            // The server shows its 64 bits as a signed number.
+            value(0).and_then(|id| id.parse::<i64>().ok()).map(|id| SystemId(id as u64)),
+            value(1).and_then(|lsn| lsn.parse().ok()),
+        ) else {
+            let message = format!("the server at {peer} does not say which system it is");
+            return Err(Error::new(ErrorKind::Server, message));
+        };
+        let timeline = timeline_now(session, in_recovery).await?;
+        Ok(Self { facts: facts.of(system_id, pg_version), timeline, flushed, archives, peer })
+    }
+
+    /// What a repository notes of the server's system.
+    pub(crate) fn system_record(&self) -> SystemRecord {
+        SystemRecord {
+            system_identifier: self.facts.system_identifier,
+            pg_version: self.facts.pg_version,
+            wal_segment_size: self.facts.wal_segment_size,
+            registered_at: jiff::Timestamp::now(),
+        }
+    }
+}
+
+/// What any session can show.
+struct Facts {
+    wal_segment_size: WalSegmentSize,
+    data_checksums: bool,
+    archives: bool,
+}
+
+impl Facts {
+    async fn read(session: &mut Session) -> Result<Self> {
+        let peer = session.peer().to_owned();
         let pg_version = session.server_version();
         if pg_version.major() < PgVersion::OLDEST_MAJOR {
             let message = format!(
@@ -30,15 +89,13 @@ impl Server {
             );
             return Err(Error::new(ErrorKind::Server, message));
         }
-        let identity = session.identify_system().await?;
-        let unexpected = |what: &str, value: &str| {
-            let message = format!("the server at {peer} has {what} {value:?}, which is not known");
-            Error::new(ErrorKind::Server, message)
-        };
         let segment_size = session.show("wal_segment_size").await?;
-        let wal_segment_size = segment_size
-            .parse()
-            .map_err(|e| unexpected("wal_segment_size", &segment_size).with_source(e))?;
+        let wal_segment_size = segment_size.parse().map_err(|e| {
+            let message = format!(
+                "the server at {peer} has wal_segment_size {segment_size:?}, which is not known"
+            );
+            Error::new(ErrorKind::Server, message).with_source(e)
+        })?;
         let block_size = session.show("block_size").await?;
         if block_size != BLOCK_SIZE.to_string() {
             let message = format!(
@@ -51,25 +108,16 @@ impl Server {
         let in_recovery = session.show("in_hot_standby").await? == "on";
         let archive_mode = session.show("archive_mode").await?;
         let archives = archive_mode == "always" || (archive_mode == "on" && !in_recovery);
-        let facts = ServerFacts {
-            system_identifier: identity.system_id,
-            pg_version,
-            wal_segment_size,
-            block_size: BLOCK_SIZE as u32,
-            data_checksums,
-        };
-        let server =
-            Self { facts, timeline: identity.timeline, flushed: identity.flushed, archives, peer };
-        Ok((session, server))
+        Ok(Self { wal_segment_size, data_checksums, archives })
     }
 
-    /// What a repository notes of the server's system.
-    pub(crate) fn system_record(&self) -> SystemRecord {
-        SystemRecord {
-            system_identifier: self.facts.system_identifier,
-            pg_version: self.facts.pg_version,
-            wal_segment_size: self.facts.wal_segment_size,
-            registered_at: jiff::Timestamp::now(),
+    fn of(&self, system_identifier: SystemId, pg_version: PgVersion) -> ServerFacts {
+        ServerFacts {
+            system_identifier,
+            pg_version,
+            wal_segment_size: self.wal_segment_size,
+            block_size: BLOCK_SIZE as u32,
+            data_checksums: self.data_checksums,
         }
     }
 }

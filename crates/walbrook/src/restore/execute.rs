@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use walbrook_repo::BackupReader;
+use walbrook_repo::{BackupReader, ShardRecord};
 
 use crate::restore::directory::Directories;
 use crate::restore::files::{FileWriter, write_control_file};
+use crate::restore::manifest::{BACKUP_MANIFEST, ManifestWriter};
 use crate::restore::{RestorePlan, settings};
 use crate::{Error, ErrorKind, Phase, Progress, Result};
 
@@ -96,15 +97,37 @@ impl RestorePlan {
         progress: &dyn Progress,
     ) -> Result<Vec<u8>> {
         let mut control = None;
+        let mut manifest = match self.has_manifest(writer).await? {
+            true => None,
+            false => Some(ManifestWriter::create(&writer.root, &self.backup)?),
+        };
         for index in 0..self.backup.manifest.len() {
             let shard = writer.reader.shard(index).await?;
+            if let Some(manifest) = &mut manifest {
+                shard.entries.iter().try_for_each(|entry| manifest.add(entry))?;
+            }
             let found = writer.write_shard(shard, progress).await?;
             control = control.or(found);
+        }
+        if let Some(manifest) = manifest {
+            manifest.finish(&self.backup)?;
         }
         control.ok_or_else(|| {
             let message = format!("backup {} has no global/pg_control", self.backup.id);
             Error::new(ErrorKind::Corrupt, message)
         })
+    }
+}
+
+impl RestorePlan {
+    /// Whether the server's own manifest was stored with the backup.
+    async fn has_manifest(&self, writer: &FileWriter) -> Result<bool> {
+        let within = |shard: &ShardRecord| {
+            (shard.first_path.as_str()..=shard.last_path.as_str()).contains(&BACKUP_MANIFEST)
+        };
+        let Some(index) = self.backup.manifest.iter().position(within) else { return Ok(false) };
+        let shard = writer.reader.shard(index).await?;
+        Ok(shard.entries.iter().any(|entry| entry.path == BACKUP_MANIFEST))
     }
 }
 

@@ -6,6 +6,7 @@ mod directory;
 mod execute;
 mod files;
 mod locate;
+mod manifest;
 mod options;
 mod plan;
 mod scan;

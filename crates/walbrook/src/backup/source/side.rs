@@ -1,0 +1,53 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use tokio::sync::Mutex;
+use walbrook_replication::Session;
+use walbrook_types::Lsn;
+
+use super::sql::read_pieces;
+use crate::{Error, ErrorKind, Result};
+
+/// A connection beside those that read: for questions that come up in the midst of a statement.
+pub(crate) struct Side {
+    session: Mutex<Session>,
+    /// How far the server's WAL is known to reach.
+    known: AtomicU64,
+}
+
+/// Where the server's WAL ends now. A page of a standby may carry the position of a record that
+/// is only just being replayed.
+const REACHED: &str = "SELECT CASE WHEN pg_is_in_recovery() THEN \
+                       greatest(pg_last_wal_replay_lsn(), pg_last_wal_receive_lsn()) \
+                       ELSE pg_current_wal_insert_lsn() END";
+
+impl Side {
+    pub(crate) fn new(session: Session) -> Self {
+        Self { session: Mutex::new(session), known: AtomicU64::new(0) }
+    }
+
+    /// Whether the server's WAL has reached this position. No page can be newer than that.
+    pub(crate) async fn has_reached(&self, lsn: Lsn) -> Result<bool> {
+        if lsn <= self.known() {
+            return Ok(true);
+        }
+        let answer = self.session.lock().await.simple_query(REACHED).await?;
+        let reached = answer.rows().first().and_then(|row| row.get(0)?.parse::<Lsn>().ok());
+        let reached = reached.ok_or_else(|| {
+            Error::new(ErrorKind::Server, "the server does not say how far its WAL reaches")
+        })?;
+        self.known.fetch_max(reached.0, Ordering::Relaxed);
+        Ok(lsn <= reached)
+    }
+
+    /// How far the WAL is known to reach.
+    pub(crate) fn known(&self) -> Lsn {
+        Lsn(self.known.load(Ordering::Relaxed))
+    }
+
+    /// Reads one piece of a file; none when there is no such file.
+    pub(crate) async fn read(&self, path: &str, offset: u64, len: u32) -> Result<Option<Bytes>> {
+        let mut session = self.session.lock().await;
+        Ok(read_pieces(&mut session, &[(path, offset, len)]).await?.pop().flatten())
+    }
+}
