@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use bytes::Bytes;
-use walbrook_wal::{Decoder, SegmentHeader, scan_segment};
+use walbrook_wal::{Decoder, SegmentHeader, WalSummary, scan_segment, summarize_segment};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let dir = std::env::args().nth(1).ok_or("usage: scan DIR")?;
@@ -39,6 +39,27 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         report(if verify_crc { "scan with CRCs" } else { "scan" }, records, start);
     }
+    let (mut summaries, start) = (Vec::new(), Instant::now());
+    for bytes in &segments {
+        summaries.push(summarize_segment(bytes, false)?);
+    }
+    report("scan with block summaries", 0, start);
+    let encoded: Vec<_> = summaries.iter().map(WalSummary::encode).collect();
+    report("the same and encoded", 0, start);
+    let bytes: usize = encoded.iter().map(Vec::len).sum();
+    let start = Instant::now();
+    let mut whole: Option<WalSummary> = None;
+    for encoded in &encoded {
+        let next = WalSummary::decode(encoded)?;
+        match &mut whole {
+            Some(whole) if whole.ended.is_none() && whole.end == next.start => {
+                whole.merge(&next)?
+            }
+            Some(_) => {}
+            None => whole = Some(next),
+        }
+    }
+    report(&format!("decode and merge {bytes} bytes of summaries"), 0, start);
     for blocks in [false, true] {
         let (mut records, mut seen, start) = (0, 0, Instant::now());
         let mut decoder = Decoder::new(first.start, first.segment_size);

@@ -2,14 +2,16 @@ use std::collections::HashMap;
 
 use walbrook_types::{BlockNumber, Fork};
 
-use super::blocks::BlockSet;
+use super::blocks::{BlockSet, Chunk};
 use super::effects::{self, Effect};
 use super::table::{BlockSummary, ForkSummary};
 use super::walk::{self, FSM, ForkNumber};
 use crate::{RecordHeader, RelLocator, WalVersion};
 
-/// How many block references of a fork are gathered before repetitions are sorted out.
-const COMPACT_AT: usize = 1 << 16;
+/// How many block references of a fork are listed before they are sorted.
+const COMPACT_AT: usize = 4096;
+/// How many different ones of a chunk of 65,536 blocks make a bitmap of them worth its 8 KiB.
+const DENSE: usize = 64;
 /// Slots of the table of forks seen lately; a power of two.
 const RECENT: usize = 64;
 
@@ -17,7 +19,8 @@ const RECENT: usize = 64;
 /// [`BlockSummary`] of them at the end.
 ///
 /// A transaction goes back and forth between a handful of tables and indexes: those are found in a
-/// small table without hashing, and their blocks are only appended to a list.
+/// small table without hashing. Their blocks are appended to a list, or are bits in a bitmap where they
+/// are many.
 #[derive(Debug)]
 pub(super) struct Gather {
     forks: Vec<Gathered>,
@@ -30,7 +33,10 @@ struct Gathered {
     relation: RelLocator,
     fork: ForkNumber,
     limit: Option<BlockNumber>,
-    blocks: Vec<BlockNumber>,
+    /// By the number of the chunk; none for most.
+    bitmaps: Vec<Option<Box<Bitmap>>>,
+    /// What lies in other chunks.
+    list: Vec<BlockNumber>,
     compact_at: usize,
 }
 
@@ -98,22 +104,14 @@ impl Gather {
         if fork == FSM {
             return;
         }
-        let gathered = self.fork(relation, fork);
-        if gathered.blocks.last() == Some(&block) {
-            return;
-        }
-        if gathered.blocks.len() >= gathered.compact_at {
-            gathered.compact();
-        }
-        gathered.blocks.push(block);
+        self.fork(relation, fork).mark(block);
     }
 
     pub(super) fn finish(self) -> BlockSummary {
         let mut summary = BlockSummary::new();
         for mut gathered in self.forks {
-            gathered.compact();
             let (relation, fork) = (gathered.relation, fork_of(gathered.fork));
-            let blocks = BlockSet::from_sorted(&gathered.blocks);
+            let blocks = gathered.take();
             summary.put(relation, fork, ForkSummary { limit_block: gathered.limit, blocks });
         }
         summary
@@ -137,7 +135,8 @@ impl Gather {
                 relation: *relation,
                 fork,
                 limit: None,
-                blocks: Vec::new(),
+                bitmaps: Vec::new(),
+                list: Vec::new(),
                 compact_at: COMPACT_AT,
             });
             forks.len() - 1
@@ -146,17 +145,77 @@ impl Gather {
 }
 
 impl Gathered {
-    fn limit(&mut self, block: BlockNumber) {
-        self.limit = Some(self.limit.map_or(block, |limit| limit.min(block)));
-        self.blocks.retain(|changed| *changed < block);
+    #[inline]
+    fn mark(&mut self, block: BlockNumber) {
+        if let Some(Some(bitmap)) = self.bitmaps.get_mut((block >> 16) as usize) {
+            let offset = usize::from(block as u16);
+            bitmap[offset / 64] |= 1 << (offset % 64);
+            return;
+        }
+        if self.list.last() == Some(&block) {
+            return;
+        }
+        if self.list.len() >= self.compact_at {
+            self.compact();
+        }
+        self.list.push(block);
     }
 
+    fn limit(&mut self, block: BlockNumber) {
+        self.limit = Some(self.limit.map_or(block, |limit| limit.min(block)));
+        self.list.retain(|changed| *changed < block);
+        let (chunk, offset) = ((block >> 16) as usize, usize::from(block as u16));
+        if let Some(Some(bitmap)) = self.bitmaps.get_mut(chunk) {
+            let (word, bit) = (offset / 64, offset % 64);
+            bitmap[word] &= (1 << bit) - 1;
+            bitmap[word + 1..].fill(0);
+        }
+        self.bitmaps.truncate(chunk + 1);
+    }
+
+    /// Sorts out repetitions, and makes bitmaps where they are worth it.
     fn compact(&mut self) {
-        self.blocks.sort_unstable();
-        self.blocks.dedup();
-        self.compact_at = COMPACT_AT.max(2 * self.blocks.len());
+        self.list.sort_unstable();
+        self.list.dedup();
+        let mut rest = Vec::new();
+        for run in self.list.chunk_by(|a, b| a >> 16 == b >> 16) {
+            match run.first() {
+                Some(first) if run.len() >= DENSE => {
+                    let chunk = (first >> 16) as usize;
+                    let mut bitmap = Box::new([0; 1024]);
+                    for block in run {
+                        let offset = usize::from(*block as u16);
+                        bitmap[offset / 64] |= 1 << (offset % 64);
+                    }
+                    if self.bitmaps.len() <= chunk {
+                        self.bitmaps.resize_with(chunk + 1, || None);
+                    }
+                    self.bitmaps[chunk] = Some(bitmap);
+                }
+                _ => rest.extend_from_slice(run),
+            }
+        }
+        self.list = rest;
+        self.compact_at = COMPACT_AT.max(2 * self.list.len());
+    }
+
+    fn take(&mut self) -> BlockSet {
+        self.list.sort_unstable();
+        self.list.dedup();
+        let mut blocks = BlockSet::from_sorted(&self.list);
+        let mut dense = BlockSet::new();
+        for (number, bitmap) in self.bitmaps.drain(..).enumerate() {
+            if let Some(bitmap) = bitmap {
+                dense.push_chunk(number as u16, Chunk::from_words(bitmap));
+            }
+        }
+        blocks.union(&dense);
+        blocks
     }
 }
+
+/// One bit for each block of a chunk.
+type Bitmap = [u64; 1024];
 
 /// The fork of a number that was checked before.
 pub(super) fn fork_of(number: ForkNumber) -> Fork {

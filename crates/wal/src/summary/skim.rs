@@ -132,6 +132,16 @@ impl Skim {
 
     /// Takes what belongs to the headers. Answers the rest.
     fn headers<'a>(&mut self, part: &'a [u8]) -> &'a [u8] {
+        // Nearly always they are all in the first piece.
+        if self.prefix.is_empty()
+            && let Ok(layout) = walk::walk(part, self.total_len as usize, |_, _, _| ())
+            && let Some((own, rest)) = part.split_at_checked(layout.headers)
+        {
+            self.layout = Some(layout);
+            self.prefix.extend_from_slice(own);
+            self.advance(own.len());
+            return rest;
+        }
         let before = self.prefix.len();
         let room = MAX_HEADERS.saturating_sub(before).min(part.len());
         self.prefix.extend_from_slice(part.get(..room).unwrap_or_default());

@@ -43,6 +43,9 @@ pub(super) fn walk(
     total_len: usize,
     mut seen: impl FnMut(&RelLocator, ForkNumber, BlockNumber),
 ) -> Result<Layout, Stop> {
+    if let Some(layout) = walk_short(record, total_len, &mut seen) {
+        return Ok(layout);
+    }
     let mut at = RecordHeader::LEN;
     let mut announced = 0;
     let mut main = 0;
@@ -106,4 +109,36 @@ pub(super) fn walk(
         true => Ok(Layout { headers: at, main }),
         false => Err(Stop::Bad),
     }
+}
+
+/// The same for the two forms that most records have, at a fraction of the time: no block and a little
+/// main data, or one block without an image and a little main data.
+#[inline]
+fn walk_short(
+    record: &[u8],
+    total_len: usize,
+    seen: &mut impl FnMut(&RelLocator, ForkNumber, BlockNumber),
+) -> Option<Layout> {
+    const NONE: usize = RecordHeader::LEN + 2;
+    const ONE: usize = NONE + 4 + RelLocator::LEN + 4;
+    let head = record.first_chunk::<NONE>()?;
+    let [.., id, len] = *head;
+    if id == 255 {
+        let main = usize::from(len);
+        return (total_len == NONE + main).then_some(Layout { headers: NONE, main });
+    }
+    let head = record.first_chunk::<ONE>()?;
+    let [.., 0, flags, d0, d1, a, b, c, d, e, f, g, h, i, j, k, l, w, x, y, z, 255, len] = *head
+    else {
+        return None;
+    };
+    let fork = flags & 0x0F;
+    let main = usize::from(len);
+    let data = usize::from(u16::from_le_bytes([d0, d1]));
+    if flags & 0x90 != 0 || fork > MAX_FORK || total_len != ONE + data + main {
+        return None;
+    }
+    let relation = RelLocator::from_bytes(&[a, b, c, d, e, f, g, h, i, j, k, l]);
+    seen(&relation, fork, u32::from_le_bytes([w, x, y, z]));
+    Some(Layout { headers: ONE, main })
 }
