@@ -236,3 +236,38 @@ pub(super) fn number_of(fork: Fork) -> ForkNumber {
         Fork::Init => 3,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Enough of everything that lists become bitmaps and are cut again.
+    #[test]
+    fn lists_and_bitmaps_gather_the_same_as_a_summary() {
+        let (mut gather, mut expected) = (Gather::default(), BlockSummary::new());
+        let mut state = 1u64;
+        let mut random = |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            ((state >> 33) % below) as u32
+        };
+        for round in 0..200_000u32 {
+            let relation =
+                RelLocator { tablespace_oid: 1663, database: 5, number: 100 + random(3) * 64 };
+            let fork = [0, 2][random(2) as usize];
+            let block = match random(10) {
+                0 => random(1 << 32),
+                1..5 => random(70_000),
+                _ => 200_000 + random(9_000),
+            };
+            if round % 20_000 == 19_999 {
+                gather.fork(&relation, fork).limit(block);
+                expected.limit(relation, fork_of(fork), block);
+            } else {
+                gather.mark(&relation, fork, block);
+                expected.mark(relation, fork_of(fork), block);
+            }
+        }
+        assert!(gather.forks.iter().any(|fork| fork.bitmaps.iter().flatten().count() > 1));
+        assert_eq!(gather.finish(), expected);
+    }
+}
