@@ -1,6 +1,6 @@
 use std::fmt;
 
-use walbrook_types::{Lsn, TimelineId};
+use walbrook_types::{Lsn, SegmentNumber, TimelineId, WalSegmentSize};
 
 use crate::{Error, ErrorKind};
 
@@ -104,6 +104,14 @@ impl TimelineHistory {
         entry.map_or(self.timeline, |entry| entry.timeline)
     }
 
+    /// The timeline of whose segment files the one that holds this segment is, for a reader of this
+    /// history. A segment in which timelines change hands is in full in the file of the last of them:
+    /// it begins with a copy of what its ancestors wrote. The ancestor's own file, often a
+    /// `.partial` one, ends where it was left.
+    pub fn timeline_of_segment(&self, number: SegmentNumber, size: WalSegmentSize) -> TimelineId {
+        self.timeline_of(Lsn(number.start(size).0.saturating_add(size.bytes() - 1)))
+    }
+
     /// Whether the byte at this position on that timeline is part of this history.
     pub fn contains(&self, timeline: TimelineId, lsn: Lsn) -> bool {
         self.timeline_of(lsn) == timeline
@@ -163,6 +171,11 @@ mod tests {
         assert_eq!(history.timeline_of(Lsn(0x1_0000_00A0)), tli(7));
         assert!(history.contains(tli(3), Lsn(0x400_0000)));
         assert!(!history.contains(tli(2), Lsn(0x400_0000)));
+        let (size, number) =
+            (WalSegmentSize::DEFAULT, |lsn| WalSegmentSize::DEFAULT.segment_of(Lsn(lsn)));
+        assert_eq!(history.timeline_of_segment(number(0x200_0000), size), tli(1));
+        assert_eq!(history.timeline_of_segment(number(0x300_0000), size), tli(3));
+        assert_eq!(history.timeline_of_segment(number(0x1_0000_0000), size), tli(7));
         assert_eq!(history.switch_lsn(tli(3)), Some(Lsn(0x1_0000_00A0)));
         assert_eq!(history.switch_lsn(tli(7)), None);
         let path: Vec<_> = history.path().collect();

@@ -1,16 +1,20 @@
 //! PostgreSQL's physical write-ahead log, read from bytes.
 //!
 //! [`Decoder`] is fed WAL in pieces of any size and yields [`Record`]s, checked and whole, until the
-//! log ends. A record's [`parts`](Record::parts) are its block references and its main data; what
-//! the main data mean is told by [`XlogRecord`] and [`XactRecord`] for the two resource managers
-//! that a backup lives by.
+//! log ends; after damage it can go on at the next record ([`Decoder::resync`]). A record's
+//! [`operation_name`](Record::operation_name) is the one that `pg_waldump` prints, its
+//! [`parts`](Record::parts) are its block references and its main data. What the main data mean is
+//! told by [`XlogRecord`], [`XactRecord`], [`SmgrRecord`], [`DbaseRecord`], [`TablespaceRecord`] and
+//! [`RelmapUpdate`] for the resource managers that a backup lives by; [`Record::changes`] counts the
+//! rows that heap records insert, update and delete.
 //!
 //! [`SegmentScanner`] and [`scan_segment`] look at one segment alone and only as closely as an
 //! archive needs: where its records begin and end, which commits and restore points it holds. They
 //! run at memory speed rather than at the decoder's. [`SegmentHeader`] reads the first bytes of a
 //! segment: version, timeline, position, cluster.
 //!
-//! [`TimelineHistory`] reads the `.history` files that say how timelines descend from each other.
+//! [`TimelineHistory`] reads the `.history` files that say how timelines descend from each other, and
+//! from which one's files a segment is to be read.
 //!
 //! Everything is synchronous and does no I/O: the caller brings the bytes. Bytes from outside never
 //! cause a panic, nor more memory than the record that they hold. The layouts are those of

@@ -64,6 +64,7 @@ fn every_record_is_that_of_pg_waldump() {
                 blocks: record.parts().unwrap().blocks().map(|b| block(&b)).collect(),
             };
             assert_eq!(&ours, line, "{what}");
+            assert_eq!(record.operation_name(), Some(line.operation()), "{what}, {line:?}");
         }
         assert_eq!(records.len(), lines.len(), "{what}");
         assert!(lines.iter().any(|line| line.blocks.iter().any(|b| b.ends_with("FPW"))));
@@ -101,7 +102,7 @@ fn ends_of_transactions_are_those_of_pg_waldump() {
                         assert_eq!(end.subxids().len(), 0, "{line:?}");
                     }
                     for relation in end.dropped_relations() {
-                        let path = format!("base/{}/{}", relation.database, relation.number);
+                        let path = format!("/{}/{}", relation.database, relation.number);
                         assert!(line.desc.contains(&path), "{line:?} lacks {path}");
                         dropped += 1;
                     }
@@ -117,7 +118,7 @@ fn ends_of_transactions_are_those_of_pg_waldump() {
                 _ => {}
             }
         }
-        assert!(ends > 1_000 && prepared == 2 && subxids > 4_000 && dropped > 1);
+        assert!(ends > 1_000 && prepared >= 2 && subxids > 4_000 && dropped > 1);
     });
 }
 
@@ -159,9 +160,10 @@ fn records_of_the_log_itself_are_those_of_pg_waldump() {
             }
             assert_eq!(record.header.rmgr == RmgrId::XLOG, line.rmgr == "XLOG");
         }
+        points.retain(|name| name != "a point of the workload");
         assert_eq!(points[..2], ["before lunch", "évening"]);
         assert_eq!(points[2], "n".repeat(62));
-        assert_eq!((points.len(), switches), (3, 2));
+        assert!(points.len() == 3 && switches >= 2);
         assert!(checkpoints > 0);
     });
 }

@@ -65,7 +65,7 @@ fn every_record_but_the_damaged_one_is_found() {
         let spans = |r: &Record| r.lsn.0 % PAGE + u64::from(r.header.total_len) > PAGE;
         let victims = whole.iter().enumerate().filter(|(index, record)| {
             record.header.total_len < 3 * PAGE as u32
-                && (index % 211 == 0 || index % 13 == 0 && spans(record))
+                && (index % 1009 == 0 || index % 67 == 0 && spans(record))
         });
         for (index, victim) in victims.skip(1) {
             // Length, transaction, back link, info, resource manager, CRC, body.
@@ -94,7 +94,7 @@ fn every_record_but_the_damaged_one_is_found() {
                 long += usize::from(spans(victim));
             }
         }
-        assert!(tried > 500 && long > 200, "{tried} tried, {long} of them on several pages");
+        assert!(tried > 200 && long > 50, "{tried} tried, {long} of them on several pages");
     });
 }
 
@@ -103,7 +103,7 @@ fn records_on_a_page_with_a_damaged_header_are_found() {
     each(&[1], |wal| {
         let bytes = Bytes::from(wal.read());
         let mut found = 0;
-        for page in (3..wal.segments.len() as u64 * (MIB / PAGE) - BEHIND).step_by(17) {
+        for page in (3..wal.segments.len() as u64 * (MIB / PAGE) - BEHIND).step_by(53) {
             let page_at = wal.start() + page * PAGE;
             // The magic, the flags, the timeline, and the position made greater.
             for (byte, change) in [(0, 0x44), (3, 0x10), (5, 1), (14, 0x40)] {
@@ -136,7 +136,7 @@ fn records_on_a_page_with_a_damaged_header_are_found() {
                 found += expected.iter().filter(|r| r.lsn > page_at && r.lsn < end).count();
             }
         }
-        assert!(found > 1000, "{found}");
+        assert!(found > 300, "{found}");
     });
 }
 

@@ -1,6 +1,6 @@
 //! WAL with something of everything, made once for each kind of cluster.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::sync::{Arc, LazyLock, Mutex};
 
@@ -9,6 +9,7 @@ use walbrook_testkit::{Cluster, Installation, StopMode, majors};
 use walbrook_types::{Lsn, WalFileName, WalSegmentSize};
 
 use crate::waldump::{self, Line};
+use crate::workload;
 
 /// The whole WAL of a cluster that is gone, and what `pg_waldump` said of it.
 pub(crate) struct Wal {
@@ -18,6 +19,9 @@ pub(crate) struct Wal {
     /// All segments in use, in order.
     pub(crate) segments: Vec<(WalFileName, Bytes)>,
     pub(crate) lines: Vec<Line>,
+    /// By resource manager and operation: how many records, the length of all without images, and
+    /// that of the images.
+    pub(crate) stats: BTreeMap<String, (u64, u64, u64)>,
 }
 
 impl Wal {
@@ -80,6 +84,7 @@ fn make(installation: &Installation, mib: u32) -> Wal {
         .config("max_wal_size", "4GB")
         .config("min_wal_size", if mib > 16 { "256MB" } else { "80MB" })
         .config("track_commit_timestamp", "on")
+        .config("wal_log_hints", if mib == 16 { "on" } else { "off" })
         .config("wal_compression", if mib == 1 { "pglz" } else { "off" })
         .start()
         .unwrap();
@@ -90,6 +95,9 @@ fn make(installation: &Installation, mib: u32) -> Wal {
     cluster.psql_ok("postgres", SCHEMA).unwrap();
     pgbench(&["-i", "-s", "2", "-q"]);
     pgbench(&["-c", "3", "-t", "400", "-n"]);
+    if mib == 16 {
+        workload::run(&cluster);
+    }
     cluster.psql_ok("postgres", TRANSACTIONS).unwrap();
     pgbench(&["-c", "3", "-t", "100", "-n"]);
     cluster.stop(StopMode::Fast).unwrap();
@@ -113,11 +121,12 @@ pub(crate) fn read(cluster: &Cluster, major: u32, mib: u32) -> Wal {
     segments.sort();
     let start = segments[0].0.segment_number(size).unwrap().start(size);
     let lines = waldump::dump(cluster, start);
+    let stats = waldump::stats(cluster, start);
     let output = cluster.command("pg_controldata").arg(cluster.data_dir()).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let line = text.lines().find(|line| line.starts_with("Database system identifier")).unwrap();
     let system_id = line.split_whitespace().last().unwrap().to_owned();
-    Wal { major, size, system_id, segments, lines }
+    Wal { major, size, system_id, segments, lines, stats }
 }
 
 /// Calls `test` with the WAL of every major version, in segments of each of these sizes in MiB.

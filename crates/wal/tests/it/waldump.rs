@@ -1,7 +1,9 @@
 //! Reading what `pg_waldump` prints.
 
+use std::collections::BTreeMap;
+
 use walbrook_testkit::Cluster;
-use walbrook_types::{Lsn, PgTimestamp};
+use walbrook_types::{Lsn, PgTimestamp, TimelineId};
 use walbrook_wal::Xid;
 
 /// One line of `pg_waldump`.
@@ -20,20 +22,49 @@ pub(crate) struct Line {
 
 /// All records of the log from its start.
 pub(crate) fn dump(cluster: &Cluster, start: Lsn) -> Vec<Line> {
+    let lines = dump_timeline(cluster, TimelineId::FIRST, start);
+    assert!(lines.len() > 10_000, "{}", lines.len());
+    lines
+}
+
+/// All records in the files of this timeline, from a record or a segment's start on.
+pub(crate) fn dump_timeline(cluster: &Cluster, timeline: TimelineId, start: Lsn) -> Vec<Line> {
     let output = cluster
         .command("pg_waldump")
         .arg("-p")
         .arg(cluster.wal_dir())
-        .arg("-s")
-        .arg(start.to_string())
+        .args(["-t", &timeline.get().to_string(), "-s", &start.to_string()])
         .env("TZ", "UTC")
         .output()
         .unwrap();
     // It ends with an error at the end of the log, always.
     let text = String::from_utf8_lossy(&output.stdout);
     let lines: Vec<_> = text.lines().filter_map(parse).collect();
-    assert!(lines.len() > 10_000, "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!lines.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
     lines
+}
+
+/// How many records of each operation there are, from its start on: their number, the length of all
+/// without images, and that of the images.
+pub(crate) fn stats(cluster: &Cluster, start: Lsn) -> BTreeMap<String, (u64, u64, u64)> {
+    let output = cluster
+        .command("pg_waldump")
+        .arg("--stats=record")
+        .arg("-p")
+        .arg(cluster.wal_dir())
+        .arg("-s")
+        .arg(start.to_string())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let totals = text.lines().filter_map(|line| {
+        // `Heap/INSERT   1234 (  5.67)   89 ( 1.23) …`; the last line is that of all.
+        let (name, rest) = line.split_once(' ').filter(|(name, _)| name.contains('/'))?;
+        let mut columns = rest.split('(').filter_map(|part| part.split_whitespace().last());
+        let mut number = || columns.next().unwrap().parse::<u64>().ok();
+        Some((name.to_owned(), (number()?, number()?, number()?)))
+    });
+    totals.collect()
 }
 
 fn parse(line: &str) -> Option<Line> {
@@ -58,6 +89,11 @@ fn parse(line: &str) -> Option<Line> {
 }
 
 impl Line {
+    /// The operation's name.
+    pub(crate) fn operation(&self) -> &str {
+        self.desc.split(' ').next().unwrap()
+    }
+
     /// The moment that a description of the `Transaction` manager holds.
     pub(crate) fn time(&self) -> Option<PgTimestamp> {
         // `COMMIT 2026-11-22 04:31:56.123456 UTC; …`, `COMMIT_PREPARED 745: 2026-…`
