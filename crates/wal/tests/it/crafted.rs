@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use walbrook_types::{Lsn, SystemId, WalSegmentSize};
-use walbrook_wal::{Decoder, EndReason, ErrorKind, Straddling, join, scan_segment};
+use walbrook_wal::{Decoder, EndReason, ErrorKind, SegmentHeader, Straddling, join, scan_segment};
 
 use crate::writer::{BASE, MIB, OVERWRITE, Writer};
 
@@ -181,4 +181,28 @@ fn what_does_not_belong_is_refused() {
     fails(&|b| b[8192 + 15] = 1, ErrorKind::BadPage);
     fails(&|b| b[8192] = 0x18, ErrorKind::BadPage);
     fails(&|b| b[4] = 2, ErrorKind::TimelineOrder);
+}
+
+#[test]
+fn segments_of_every_size_are_read() {
+    for shift in 0..=10 {
+        let size = WalSegmentSize::new(MIB << shift).unwrap();
+        // Over the end of a segment: its last page, and the first of the next.
+        let base = 3 * size.bytes() - 8192;
+        let mut w = Writer { base, segment: size.bytes(), ..Writer::new() };
+        let first = w.record(21, 0, &[1; 100]);
+        w.leave(64, 8192);
+        let crossing = w.record(21, 0, &[2; 1000]);
+        let last = w.record(21, 0, &[3; 10]);
+        let bytes = w.padded(3 * 8192);
+        let header = SegmentHeader::parse(&bytes[8192..]).unwrap();
+        assert_eq!((header.segment_size, header.start), (size, Lsn(3 * size.bytes())));
+        assert_eq!(header.system_id, SystemId(77));
+        let mut decoder = Decoder::new(Lsn(base), size);
+        decoder.feed(bytes);
+        let lsns = lsns(&mut decoder);
+        assert_eq!(lsns[0], first, "{size}");
+        assert_eq!(lsns[lsns.len() - 2..], [crossing, last], "{size}");
+        assert_eq!(decoder.end().map(|end| end.reason), Some(EndReason::Zeroed));
+    }
 }

@@ -12,7 +12,8 @@ use crate::waldump;
 fn a_promotion_is_followed() {
     for installation in majors() {
         let mut cluster = Cluster::builder(installation)
-            .config("archive_mode", "off")
+            .config("archive_mode", "on")
+            .config("archive_command", "true")
             .config("wal_keep_size", "1GB")
             .start()
             .unwrap();
@@ -75,6 +76,22 @@ fn a_promotion_is_followed() {
         }
         assert!(found, "{installation:?}");
         assert_eq!(decoder.timeline(), Some(two));
+        // What the old timeline's last file is called when archiving is on; it ends where it was left.
+        let WalFileName::Segment { log, segment, .. } =
+            WalFileName::containing(TimelineId::FIRST, parent.switch_lsn, size)
+        else {
+            panic!("no name of a segment")
+        };
+        let partial = WalFileName::Partial { timeline: TimelineId::FIRST, log, segment };
+        let bytes = fs::read(cluster.wal_dir().join(partial.to_string())).unwrap();
+        let mut decoder = Decoder::new(facts.header.start, size);
+        decoder.feed(bytes);
+        while decoder.next().unwrap().is_some() {}
+        assert_eq!(decoder.end().map(|end| end.lsn), Some(parent.switch_lsn), "{installation}");
+        // Named as ever, `pg_waldump` reads it too.
+        let name = WalFileName::containing(TimelineId::FIRST, parent.switch_lsn, size);
+        let path = cluster.wal_dir().join(name.to_string());
+        fs::rename(cluster.wal_dir().join(partial.to_string()), &path).unwrap();
         follow(&cluster, &history);
     }
 }

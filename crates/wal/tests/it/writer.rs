@@ -9,9 +9,10 @@ const CONTRECORD: u16 = 1;
 const LONG: u16 = 2;
 pub(crate) const OVERWRITE: u16 = 8;
 
-/// Writes WAL of segments of 1 MiB.
+/// Writes WAL, of segments of 1 MiB unless told otherwise.
 pub(crate) struct Writer {
     pub(crate) base: u64,
+    pub(crate) segment: u64,
     pub(crate) bytes: Vec<u8>,
     pub(crate) prev: u64,
     pub(crate) version: WalVersion,
@@ -23,7 +24,7 @@ impl Writer {
     }
 
     pub(crate) fn of(version: WalVersion) -> Self {
-        Self { base: BASE, bytes: Vec::new(), prev: 0, version }
+        Self { base: BASE, segment: MIB, bytes: Vec::new(), prev: 0, version }
     }
 
     pub(crate) fn at(&self) -> u64 {
@@ -33,7 +34,7 @@ impl Writer {
     pub(crate) fn page(&mut self, flags: u16, rem_len: u32) {
         let at = self.at();
         assert_eq!(at % 8192, 0);
-        let long = at.is_multiple_of(MIB);
+        let long = at.is_multiple_of(self.segment);
         self.bytes.extend(self.version.magic().to_le_bytes());
         self.bytes.extend((flags | if long { LONG } else { 0 }).to_le_bytes());
         self.bytes.extend(1u32.to_le_bytes());
@@ -42,7 +43,7 @@ impl Writer {
         self.bytes.extend([0; 4]);
         if long {
             self.bytes.extend(77u64.to_le_bytes());
-            self.bytes.extend((MIB as u32).to_le_bytes());
+            self.bytes.extend((self.segment as u32).to_le_bytes());
             self.bytes.extend(8192u32.to_le_bytes());
         }
     }
