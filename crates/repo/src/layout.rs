@@ -36,6 +36,10 @@ pub(crate) fn backups(cluster: &str) -> String {
     format!("{cluster}/backups")
 }
 
+pub(crate) fn backup(cluster: &str, id: &BackupId) -> String {
+    format!("{cluster}/backups/{id}")
+}
+
 pub(crate) fn intent(cluster: &str, id: &BackupId) -> String {
     format!("{cluster}/backups/{id}/intent.json")
 }

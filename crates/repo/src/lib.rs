@@ -34,8 +34,8 @@ mod wire;
 pub use backup::{
     BackupIntent, BackupReader, BackupRecord, BackupSize, BackupSpan, BackupWriter, BaseFile,
     BaseIndex, DamageReport, DamagedPage, FileNumber, IndexedFrame, PackIndex, PageCheck, Piece,
-    ServerFacts, ShardRecord, SourceFacts, StoredFrames, TablespaceRecord, UncommittedBackup,
-    WriterOptions, Written,
+    ResumedBackups, ServerFacts, ShardRecord, SourceFacts, StoredFrames, TablespaceRecord,
+    UncommittedBackup, WriterOptions, Written,
 };
 pub use cluster::{Cluster, SystemRecord};
 pub use codec::Codec;

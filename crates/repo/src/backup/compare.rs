@@ -4,12 +4,12 @@
 use std::sync::Arc;
 
 use crate::Result;
-use crate::backup::base::{BaseFile, BaseIndex};
+use crate::backup::base::{BaseFile, FileIndex};
 use crate::backup::batch::{Batch, BatchPiece, Target};
 use crate::backup::examine::{Examined, PageCheck, examine};
 
 /// The earlier versions of a file that its content is compared with.
-pub(crate) type Known = Arc<[(BaseIndex, BaseFile)]>;
+pub(crate) type Known = Arc<[(Arc<FileIndex>, BaseFile)]>;
 
 /// A batch that was compared.
 pub(crate) struct Compared {

@@ -25,11 +25,6 @@ impl FrameTable {
         Ok(Self { out: BufWriter::with_capacity(RECORD_LEN * 1024, file), count: 0 })
     }
 
-    /// How many there are; the number that the next one gets.
-    pub(crate) fn len(&self) -> u64 {
-        self.count
-    }
-
     /// Adds a frame and tells its number. `frame.pack` is passed over: `pack` says which it is.
     pub(crate) fn push(&mut self, pack: &PackRef, frame: &FrameRef) -> Result<u64> {
         let mut record = [0; RECORD_LEN];

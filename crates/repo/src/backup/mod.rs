@@ -15,7 +15,7 @@ mod reader;
 mod record;
 mod writer;
 
-pub use base::{BaseFile, BaseIndex};
+pub use base::{BaseFile, BaseIndex, ResumedBackups};
 pub(crate) use commit::StoredBackup;
 pub use commit::{UncommittedBackup, Written};
 pub use examine::PageCheck;

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use walbrook_page::Verdict;
 use walbrook_types::{BLOCK_SIZE, RelFile};
 
-use crate::backup::base::{BaseFile, BaseIndex, FrameSpace};
+use crate::backup::base::{BaseFile, BaseIndex, FrameSpace, ResumedBackups};
 use crate::backup::batch::{Batch, Target};
 use crate::backup::compare::{Compared, ComparedRun, Known, compare};
 use crate::backup::encode::{self, Encoded, EncodedRun};
@@ -63,6 +63,7 @@ pub struct BackupWriter {
     intent: BackupIntent,
     options: WriterOptions,
     base: Option<BaseIndex>,
+    resumed: Option<ResumedBackups>,
     /// Content to be compared with the base, and for each of its pieces with what.
     unexamined: (Batch, Vec<Known>),
     comparing: FuturesOrdered<JoinHandle<Result<Compared>>>,
@@ -103,6 +104,7 @@ impl BackupWriter {
             intent,
             options,
             base: None,
+            resumed: None,
             unexamined: (Batch::new(Vec::new()), Vec::new()),
             comparing: FuturesOrdered::new(),
             batch: Batch::new(Vec::new()),
@@ -158,6 +160,21 @@ impl BackupWriter {
         Ok(())
     }
 
+    /// Shares what these interrupted backups have stored, from here on: content that is given is
+    /// compared with it as with that of the base. They have to be among those that the intent says
+    /// it continues ([`ErrorKind::Invalid`]). Call it before the first file.
+    pub fn set_resumed(&mut self, resumed: ResumedBackups) -> Result<()> {
+        if let Some(id) = resumed.ids().iter().find(|id| !self.intent.resumes.contains(id)) {
+            let message = format!(
+                "backup {} can't continue {id}: its intent does not say so",
+                self.intent.id
+            );
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
+        self.resumed = Some(resumed);
+        Ok(())
+    }
+
     /// The base that was set.
     pub fn base(&self) -> Option<&BaseIndex> {
         self.base.as_ref()
@@ -196,14 +213,18 @@ impl BackupWriter {
         mtime: i64,
         base: Option<BaseFile>,
     ) -> Result<FileNumber> {
-        let known = match (base, &self.base) {
-            (Some(file), Some(base)) => vec![(base.clone(), file)],
-            (None, _) => Vec::new(),
+        let mut known = Vec::new();
+        match (base, &self.base) {
+            (Some(file), Some(base)) => known.push((base.index().clone(), file)),
+            (None, _) => {}
             (Some(_), None) => {
                 let message = format!("{path:?} of an earlier backup, but no base was set");
                 return Err(Error::new(ErrorKind::Invalid, message));
             }
-        };
+        }
+        if let Some(resumed) = &self.resumed {
+            known.extend(resumed.lookup(path)?.map(|file| (resumed.index().clone(), file)));
+        }
         let number = self.opened;
         self.opened += 1;
         let relation = RelFile::from_path(path);
@@ -255,7 +276,9 @@ impl BackupWriter {
                 && range.start.is_multiple_of(block)
                 && (range.end.is_multiple_of(block) || range.end == base.size)
         };
-        let Some((index, base)) = known.first().filter(|(_, base)| fits(base)) else {
+        // The base comes before what was resumed.
+        let base = known.first().filter(|(index, _)| index.space() == FrameSpace::Base);
+        let Some((_, base)) = base.filter(|(_, base)| fits(base)) else {
             let message = format!(
                 "the base has no bytes {} to {} of {:?}",
                 range.start, range.end, open.target.path
@@ -271,7 +294,8 @@ impl BackupWriter {
             open.add_checksum(range.clone(), crc32c);
         }
         let target = open.target.clone();
-        for (block, problem) in index.damage_in(&base.path, range) {
+        let damage = self.base.as_ref().map(|index| index.damage_in(&base.path, range));
+        for (block, problem) in damage.into_iter().flatten() {
             let path = target.path.to_string();
             let block = target.relation.map_or(0, |file| file.first_block()).saturating_add(block);
             self.damage.add(DamagedPage { path, block, problem });
@@ -523,7 +547,7 @@ impl BackupWriter {
             size: crate::BackupSize { stored_bytes: pack_bytes, ..self.size },
             damage: self.damage,
         };
-        let frames = Frames { own: self.frames.finish()?, base: self.base };
+        let frames = Frames { own: self.frames.finish()?, base: self.base, resumed: self.resumed };
         stored.write_manifest(self.sorter.finish()?, frames, &mut inspect).await
     }
 }
@@ -532,15 +556,18 @@ impl BackupWriter {
 pub(crate) struct Frames {
     own: FrameLookup,
     base: Option<BaseIndex>,
+    resumed: Option<ResumedBackups>,
 }
 
 impl Frames {
     pub(crate) fn get(&self, number: u64) -> Result<(PackRef, FrameRef)> {
-        match (FrameSpace::of(number), &self.base) {
-            (FrameSpace::Own, _) => self.own.get(number),
-            (FrameSpace::Base, Some(base)) => base.frame(number),
-            _ => Err(Error::new(ErrorKind::Invalid, "a frame of a backup that was not set")),
-        }
+        let index = match FrameSpace::of(number) {
+            FrameSpace::Own => return self.own.get(number),
+            FrameSpace::Base => self.base.as_ref().map(BaseIndex::index),
+            FrameSpace::Resumed => self.resumed.as_ref().map(ResumedBackups::index),
+        };
+        let missing = || Error::new(ErrorKind::Invalid, "a frame of a backup that was not set");
+        index.ok_or_else(missing)?.frame(number)
     }
 }
 

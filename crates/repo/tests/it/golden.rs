@@ -24,6 +24,9 @@ const BACKUPS: [(&str, Codec, bool); 3] = [
     ("20261122T034512Z-00000002", Codec::Lz4, true),
 ];
 
+/// A backup, without compression, that shares what the first of these has stored.
+const SHARED: &str = "20261122T034512Z-00000003";
+
 /// The cluster whose WAL a real server wrote.
 const REAL: &str = "real";
 
@@ -59,6 +62,7 @@ async fn write() -> Arc<MemoryStore> {
     for (id, codec, large) in BACKUPS {
         sample::back_up(&cluster, id, codec, large).await.unwrap();
     }
+    sample::back_up_shared(&cluster, SHARED, BACKUPS[0].0).await.unwrap();
     let archive = cluster.wal(&sample::system());
     for (name, content) in [sample::segment(2), sample::history()] {
         archive.put_bytes(name, content).await.unwrap();
@@ -122,7 +126,11 @@ async fn i7_what_version_1_wrote_is_read() {
     let cluster = repository.cluster(sample::CLUSTER).unwrap();
     assert_eq!(cluster.systems().await.unwrap(), [sample::system()]);
     let records = cluster.backups().await.unwrap();
-    assert_eq!(records.len(), BACKUPS.len());
+    assert_eq!(records.len(), BACKUPS.len() + 1);
+    let shared = records.last().unwrap();
+    assert_eq!(shared.base.as_ref().unwrap().as_str(), BACKUPS[0].0);
+    let content = sample::read_backup(&cluster, &SHARED.parse().unwrap()).await.unwrap();
+    assert_eq!(content, sample::expected_shared());
     for ((id, _, large), record) in BACKUPS.into_iter().zip(records) {
         assert_eq!(record.id.as_str(), id);
         let content = sample::read_backup(&cluster, &record.id).await.unwrap();
@@ -177,7 +185,7 @@ async fn i7_what_is_written_is_what_version_1_wrote() {
     for (path, written) in &written {
         let golden = &golden[path];
         let name = path.rsplit('/').next().unwrap();
-        let uncompressed = path.contains(BACKUPS[0].0);
+        let uncompressed = path.contains(BACKUPS[0].0) || path.contains(SHARED);
         match name {
             "walbrook.json" => {
                 let mut documents = [by_hand::document(golden), by_hand::document(written)];
@@ -252,6 +260,10 @@ fn i7_the_document_suffices_to_read_it() {
         }
         assert!(rest.is_empty() && cursor.0.is_empty());
     }
+
+    let shared = by_hand::backup(SHARED, get).into_iter();
+    let shared: BTreeMap<_, Bytes> = shared.map(|(path, c)| (path, c.into())).collect();
+    assert_eq!(shared, sample::expected_shared());
 
     let (name, content) = sample::segment(2);
     let folder = format!("wal/{}/00000001/00000000", sample::SYSTEM);

@@ -8,7 +8,9 @@ use std::process::Command;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use walbrook_repo::{BackupReader, BackupWriter, Codec, Repository, WriterOptions};
+use walbrook_repo::{
+    BackupReader, BackupRecord, BackupWriter, BaseIndex, Cluster, Codec, Repository, WriterOptions,
+};
 use walbrook_store::{MemoryStore, Store, StoreUrl};
 use walbrook_types::{SegmentNumber, TimelineId, WalFileName};
 
@@ -50,7 +52,8 @@ fn measurement() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
     let peak = runtime.block_on(async {
         match what {
-            "backup" => back_up_and_read(count).await,
+            "backup" => back_up_and_read(count, false).await,
+            "second" => back_up_and_read(count, true).await,
             "names" => list_names(count).await,
             _ => panic!("{what}"),
         }
@@ -58,25 +61,15 @@ fn measurement() {
     println!("\npeak {peak}");
 }
 
-/// A backup of many files, most of them empty or tiny, written and read again.
-async fn back_up_and_read(files: u64) -> u64 {
+/// A backup of many files, most of them empty or tiny, written and read again; `twice`: and then
+/// another one that shares what the first has stored.
+async fn back_up_and_read(files: u64, twice: bool) -> u64 {
     let folder = tempfile::tempdir().unwrap();
     let url: StoreUrl = format!("file://{}", folder.path().display()).parse().unwrap();
     let cluster = sample::cluster(walbrook_store::open(&url).unwrap()).await.unwrap();
     forget_peak();
     let before = peak();
-    let id = "20261122T034512Z-1f3a9c04".parse().unwrap();
-    let options = WriterOptions { codec: Codec::default(), workers: 2, check: None };
-    let mut writer = BackupWriter::begin(&cluster, sample::intent(&id), options).await.unwrap();
-    for number in 0..files {
-        let path = format!("base/{number:0>60}");
-        writer.begin_file(&path, 0o600, 0).unwrap();
-        if number % 2 == 0 {
-            writer.write(&Bytes::from(format!("{number}\n"))).await.unwrap();
-        }
-        writer.end_file().unwrap();
-    }
-    let record = writer.finish(|_| Ok(())).await.unwrap().commit(sample::record).await.unwrap();
+    let record = back_up(&cluster, "20261122T034512Z-1f3a9c04", files, None).await;
     assert_eq!(record.size.files, files);
     let reader = BackupReader::new(&cluster, record);
     let mut entries = 0;
@@ -84,7 +77,42 @@ async fn back_up_and_read(files: u64) -> u64 {
         entries += reader.shard(index).await.unwrap().entries.len() as u64;
     }
     assert_eq!(entries, files);
+    if twice {
+        let record = back_up(&cluster, "20261122T034513Z-1f3a9c04", files, Some(reader)).await;
+        assert_eq!((record.size.files, record.size.packs), (files, 0));
+        assert_eq!(record.size.reused_bytes, record.size.database_bytes);
+    }
     peak() - before
+}
+
+async fn back_up(
+    cluster: &Cluster,
+    id: &str,
+    files: u64,
+    base: Option<BackupReader>,
+) -> BackupRecord {
+    let mut intent = sample::intent(&id.parse().unwrap());
+    intent.base = base.as_ref().map(|base| base.record().id.clone());
+    let options = WriterOptions { codec: Codec::default(), workers: 2, check: None };
+    let mut writer = BackupWriter::begin(cluster, intent, options).await.unwrap();
+    if let Some(base) = base {
+        writer.set_base(BaseIndex::open(&base).await.unwrap()).unwrap();
+    }
+    for number in 0..files {
+        let path = format!("base/{number:0>60}");
+        // A quarter of what the base has is said to be unchanged, the rest is found to be.
+        let known = writer.base().filter(|_| number % 4 == 0).map(|base| base.lookup(&path));
+        if let Some(known) = known {
+            writer.reuse_file(&path, 0o600, 0, known.unwrap().unwrap()).unwrap();
+            continue;
+        }
+        writer.begin_file(&path, 0o600, 0).unwrap();
+        if number % 2 == 0 {
+            writer.write(&Bytes::from(format!("{number}\n"))).await.unwrap();
+        }
+        writer.end_file().unwrap();
+    }
+    writer.finish(|_| Ok(())).await.unwrap().commit(sample::record).await.unwrap()
 }
 
 /// The ranges of a timeline of many segments.
@@ -118,6 +146,14 @@ fn i6_memory_does_not_grow_with_the_number_of_files() {
     assert!(some < few + (96 << 10), "{some} KiB, {few} KiB for a hundredth of the files");
     // Past that nothing is kept for a file: 300,000 more are not 40 bytes each.
     assert!(many < some + (12 << 10), "{many} KiB, {some} KiB for two fifths of the files");
+}
+
+#[test]
+fn i6_memory_does_not_grow_with_the_number_of_files_of_the_base() {
+    let few = measured("second 2000");
+    let many = measured("second 300000");
+    println!("2,000 files, twice: {few} KiB; 300,000: {many} KiB");
+    assert!(many < few + (128 << 10), "{many} KiB, {few} KiB for a hundredth of the files");
 }
 
 #[test]

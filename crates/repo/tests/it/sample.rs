@@ -7,9 +7,9 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use jiff::Timestamp;
 use walbrook_repo::{
-    BackupId, BackupIntent, BackupReader, BackupRecord, BackupSpan, BackupWriter, Cluster, Codec,
-    Entry, EntryKind, Place, Repository, Result, ServerFacts, SourceFacts, SystemRecord,
-    TablespaceRecord, WriterOptions, Written,
+    BackupId, BackupIntent, BackupReader, BackupRecord, BackupSpan, BackupWriter, BaseIndex,
+    Cluster, Codec, Entry, EntryKind, Place, Repository, Result, ServerFacts, SourceFacts,
+    SystemRecord, TablespaceRecord, WriterOptions, Written,
 };
 use walbrook_store::{MemoryStore, Store};
 use walbrook_types::{Lsn, PgVersion, SystemId, TimelineId, WalFileName, WalSegmentSize};
@@ -24,10 +24,13 @@ pub(crate) enum Sample {
     File(&'static str, Vec<u8>),
 }
 
+fn page(n: u8) -> Vec<u8> {
+    [vec![n; 24], vec![0; 8100], vec![n; 68]].concat()
+}
+
 /// In the order in which a server might send them, which is not that of their paths. `large`
 /// has a file of more than one frame.
 pub(crate) fn files(large: bool) -> Vec<Sample> {
-    let page = |n: u8| [vec![n; 24], vec![0; 8100], vec![n; 68]].concat();
     let mut files = vec![
         Sample::File("PG_VERSION", b"18\n".to_vec()),
         Sample::Directory("base"),
@@ -159,6 +162,69 @@ pub(crate) async fn back_up(
     writer.finish(|_| Ok(())).await?.commit(record).await
 }
 
+/// What [`read_backup`] reads of a backup of [`back_up_shared`].
+pub(crate) fn expected_shared() -> BTreeMap<String, Bytes> {
+    let mut files = expected(false);
+    let path = "pg_tblspc/16385/PG_18_202506291/5/16390";
+    files.insert(path.to_owned(), [&page(3)[..], &page(4), &[0; 8192]].concat().into());
+    files.insert("base/5/2619".to_owned(), [page(1), page(9)].concat().into());
+    files
+}
+
+/// A backup that shares what the one of [`files`] without the large one has stored, by all the
+/// ways that there are.
+pub(crate) async fn back_up_shared(
+    cluster: &Cluster,
+    id: &str,
+    base: &str,
+) -> Result<BackupRecord> {
+    let mut intent = intent(&id.parse()?);
+    intent.base = Some(base.parse()?);
+    let options = WriterOptions { codec: Codec::None, workers: 1, check: None };
+    let mut writer = BackupWriter::begin(cluster, intent, options).await?;
+    let base = BackupReader::new(cluster, cluster.backup(&base.parse()?).await?);
+    let base = BaseIndex::open(&base).await?;
+    writer.set_base(base.clone())?;
+    for sample in files(false) {
+        let (path, kind) = match sample {
+            Sample::Directory(path) => (path, EntryKind::Directory),
+            Sample::Symlink(path, target) => (path, EntryKind::Symlink { target: target.into() }),
+            Sample::File(path, content) => {
+                let known = base.lookup(path)?;
+                match (path.rsplit('/').next(), known) {
+                    (Some("16390"), known) => {
+                        let file = writer.open_file(path, 0o600, 1_795_000_001, known)?;
+                        writer.write_at(file, 8192, &page(4)).await?;
+                        writer.reuse(file, 0..8192)?;
+                        writer.zeros(file, 16384..24576)?;
+                        writer.close_file(file, 24576)?;
+                    }
+                    (Some("2619"), known) => {
+                        let file = writer.open_file(path, 0o600, 1_795_000_001, known)?;
+                        writer.write_at(file, 0, &[page(1), page(9)].concat()).await?;
+                        writer.close_file(file, 16384)?;
+                    }
+                    (Some("PG_VERSION"), Some(known)) => {
+                        writer.reuse_file(path, known.mode(), known.mtime(), known)?;
+                    }
+                    _ => {
+                        writer.begin_file(path, 0o600, 1_795_000_000)?;
+                        writer.write(&content.into()).await?;
+                        writer.end_file()?;
+                    }
+                }
+                continue;
+            }
+        };
+        writer.add(Entry { path: path.to_owned(), mode: 0o700, mtime: -1, kind })?;
+    }
+    let describe = |written: Written| {
+        let base = written.intent.base.clone();
+        BackupRecord { base, ..record(written) }
+    };
+    writer.finish(|_| Ok(())).await?.commit(describe).await
+}
+
 /// A segment of the sample's system with nothing in it but its header
 /// (`XLogLongPageHeaderData` in PostgreSQL's `access/xlog_internal.h`; 0xD118 is PostgreSQL 18).
 pub(crate) fn segment(number: u64) -> (WalFileName, Bytes) {
@@ -192,6 +258,7 @@ pub(crate) async fn read_backup(
     let mut found = BTreeMap::new();
     for index in 0..reader.record().manifest.len() {
         let shard = reader.shard(index).await?;
+        let mut frames = BTreeMap::new();
         for entry in &shard.entries {
             let content = match &entry.kind {
                 EntryKind::Directory => Bytes::from("directory"),
@@ -203,10 +270,13 @@ pub(crate) async fn read_backup(
                             bytes.resize(bytes.len() + extent.len as usize, 0);
                             continue;
                         };
-                        let frame = shard.frames[frame as usize];
-                        let pack = &shard.packs[frame.pack as usize];
-                        let stored = reader.read_frames(pack, &[frame]).await?;
-                        let raw = stored.decode(&frame)?;
+                        if !frames.contains_key(&frame) {
+                            let found = shard.frames[frame as usize];
+                            let pack = &shard.packs[found.pack as usize];
+                            let stored = reader.read_frames(pack, &[found]).await?;
+                            frames.insert(frame, stored.decode(&found)?);
+                        }
+                        let raw = &frames[&frame];
                         bytes.extend(&raw[offset as usize..][..extent.len as usize]);
                     }
                     bytes.into()

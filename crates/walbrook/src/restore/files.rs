@@ -328,3 +328,147 @@ pub(crate) fn write_control_file(root: &Path, mode: u32, content: &[u8]) -> Resu
         .and_then(|()| super::directory::sync_directory(&root.join("global")))
         .map_err(|e| Error::io(format!("{} can't be written", path.display()), e))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use walbrook_repo::{
+        BackupIntent, BackupRecord, BackupWriter, BaseIndex, Cluster, Codec, Repository,
+        WriterOptions, Written,
+    };
+    use walbrook_store::MemoryStore;
+
+    use super::*;
+    use crate::NoProgress;
+
+    const PAGE: usize = BLOCK_SIZE;
+
+    fn intent(id: &str, base: Option<&str>) -> BackupIntent {
+        let intent = json!({
+            "id": id, "cluster": "main", "system_identifier": "7", "base": base, "host": "here",
+            "pid": 1, "started_at": "2026-11-22T03:45:12Z", "walbrook_version": "0.1.0",
+        });
+        serde_json::from_value(intent).expect("an intent")
+    }
+
+    fn record(written: Written) -> BackupRecord {
+        let time = "2026-11-22T03:45:12Z";
+        let segment = "000000010000000000000002";
+        let record = json!({
+            "id": written.intent.id, "cluster": "main", "base": written.intent.base,
+            "server": {
+                "system_identifier": "7", "pg_version": 180_004, "wal_segment_size": 1 << 20,
+                "block_size": 8192, "data_checksums": false,
+            },
+            "span": {
+                "timeline": 1, "start_lsn": "0/200028", "stop_lsn": "0/200158",
+                "first_segment": segment, "last_segment": segment, "started_at": time,
+                "stopped_at": time, "checkpoint_time": time, "last_transaction_time": null,
+            },
+            "source": {
+                "kind": "local", "from_standby": false, "server": "here", "wal": "stream",
+            },
+            "tablespaces": [], "size": written.size, "manifest": written.manifest,
+            "damage": written.damage, "label": "", "walbrook_version": "0.1.0",
+        });
+        serde_json::from_value(record).expect("a record")
+    }
+
+    /// Noise, so that frames keep their size, and no two pages are alike.
+    fn noise(seed: u64, len: usize) -> Vec<u8> {
+        let mut state = seed * 2 + 1;
+        let byte = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 56) as u8
+        };
+        std::iter::repeat_with(byte).take(len).collect()
+    }
+
+    async fn restore(cluster: &Cluster, record: BackupRecord, root: &Path) -> Result<()> {
+        let writer = Arc::new(FileWriter {
+            directories: Mutex::new(None),
+            reader: BackupReader::new(cluster, record.clone()),
+            root: root.to_owned(),
+            tablespaces: BTreeMap::new(),
+            jobs: 2,
+            checksums: false,
+            start_lsn: record.span.start_lsn,
+            known_damage: BTreeMap::new(),
+            all_damage_listed: true,
+        });
+        for index in 0..record.manifest.len() {
+            let shard = writer.reader.shard(index).await?;
+            writer.write_shard(shard, &NoProgress).await?;
+        }
+        Ok(())
+    }
+
+    /// A file in three backups' packs, page by page, with zeros in the middle and at its end.
+    #[tokio::test]
+    async fn a_file_is_put_together_from_the_packs_of_several_backups() {
+        let store = Arc::new(MemoryStore::new());
+        let repository = Repository::open_or_create(store.clone()).await.expect("a repository");
+        let cluster = repository.cluster("main").expect("a name");
+        let options = WriterOptions { codec: Codec::default(), workers: 2, check: None };
+        let (path, mut content) = ("some/file", noise(1, 400 * PAGE));
+        let mut last: Option<BackupRecord> = None;
+        for round in 0..3u64 {
+            let id = format!("20261122T03451{round}Z-00000000");
+            let base = last.as_ref().map(|record| record.id.as_str());
+            let mut writer =
+                BackupWriter::begin(&cluster, intent(&id, base), options).await.expect("begins");
+            if let Some(last) = &last {
+                let reader = BackupReader::new(&cluster, last.clone());
+                writer.set_base(BaseIndex::open(&reader).await.expect("a base")).expect("its base");
+                for page in (round as usize..content.len() / PAGE).step_by(3) {
+                    let changed = noise(1000 * round + page as u64, PAGE);
+                    content[page * PAGE..][..PAGE].copy_from_slice(&changed);
+                }
+            }
+            content[50 * PAGE..60 * PAGE].fill(0);
+            content[390 * PAGE..].fill(0);
+            for (path, content) in [(path, &content), ("some/zeros", &vec![0; 100])] {
+                writer.begin_file(path, 0o600, 0).expect("begins");
+                writer.write(&content.clone().into()).await.expect("writes");
+                writer.end_file().expect("ends");
+            }
+            let folder = walbrook_repo::Entry {
+                path: "some".into(),
+                mode: 0o700,
+                mtime: 0,
+                kind: EntryKind::Directory,
+            };
+            writer.add(folder).expect("adds");
+            let stored = writer.finish(|_| Ok(())).await.expect("finishes");
+            last = Some(stored.commit(record).await.expect("commits"));
+        }
+        let record = last.expect("three backups");
+        assert!(record.size.reused_bytes > 200 * PAGE as u64);
+        let root = tempfile::tempdir().expect("a directory");
+        restore(&cluster, record.clone(), root.path()).await.expect("restores");
+        let read = |path: &str| std::fs::read(root.path().join(path)).expect("a file");
+        assert!(read(path) == content);
+        assert_eq!(read("some/zeros"), [0; 100]);
+
+        // Each pack is needed.
+        for id in ["20261122T034510Z-00000000", "20261122T034511Z-00000000"] {
+            let pack = format!("main/backups/{id}/pack-0000000");
+            let whole = walbrook_store::Store::get(store.as_ref(), &pack).await.expect("a pack");
+            walbrook_store::Store::delete(store.as_ref(), &pack).await.expect("deletes");
+            let root = tempfile::tempdir().expect("a directory");
+            let error = restore(&cluster, record.clone(), root.path()).await.expect_err("fails");
+            assert_eq!(error.kind(), ErrorKind::Corrupt);
+            assert!(error.to_string().contains(&pack), "{error}");
+            store.overwrite(&pack, whole).expect("is there again");
+        }
+    }
+
+    #[test]
+    fn zeros_are_part_of_a_checksum() {
+        for len in [0, 1, 2, 3, 8192, 1_000_003] {
+            let whole = [&b"before"[..], &vec![0; len]].concat();
+            let found = append_zeros(crc32c::crc32c(b"before"), len as u64);
+            assert_eq!(found, crc32c::crc32c(&whole), "{len}");
+        }
+    }
+}

@@ -132,7 +132,7 @@ impl DigestCache {
 }
 
 /// Whether an error is about this pack for good, and not about the store at this moment.
-fn is_damage(error: &crate::Error) -> bool {
+pub(crate) fn is_damage(error: &crate::Error) -> bool {
     match error.kind() {
         ErrorKind::Corrupt | ErrorKind::UnsupportedVersion => true,
         ErrorKind::Store => error.store_error().is_some_and(crate::repository::is_absent),

@@ -1,10 +1,16 @@
-//! What a backup takes over from the one before: [`BaseIndex`], its files by path, each a
-//! [`BaseFile`], and the digests of their pages.
+//! What a backup takes over from earlier ones.
+//!
+//! [`BaseIndex`] has the files of a backup that exists, [`ResumedBackups`] those parts of files
+//! that interrupted backups have stored. Both are a `FileIndex`: it tells of each page which frame
+//! holds it, and its digest.
 
 mod digests;
 mod file;
+mod files;
 mod index;
+mod resumed;
 
 pub use file::BaseFile;
+pub(crate) use files::{FileIndex, FrameSpace};
 pub use index::BaseIndex;
-pub(crate) use index::FrameSpace;
+pub use resumed::ResumedBackups;
