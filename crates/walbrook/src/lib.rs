@@ -6,6 +6,9 @@
 //! [`RestorePlan::execute`] carries it out. Each takes its options as a value that is made with
 //! `new` and then adjusted, and returns an [`Error`] that says what failed and what to do.
 //!
+//! [`wal_reader`] reads WAL, archived or not: its records, what the archive lacks, and which
+//! transaction did the damage.
+//!
 //! All are futures for a tokio runtime with I/O and time, and are cancelled by being dropped: a
 //! repository stays valid, and a directory that was being restored is cleared. A [`Progress`]
 //! watches the long ones. Nothing prints, and nothing exits.

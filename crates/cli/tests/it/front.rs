@@ -9,7 +9,7 @@ use crate::support::{command, ran, run};
 fn it_lists_the_commands() {
     let help = run("walbrook", &["--help"]);
     assert_eq!(help.code, Some(0));
-    for name in ["backup", "list", "restore", "push", "fetch"] {
+    for name in ["backup", "list", "restore", "push", "fetch", "wal"] {
         let line = help.stdout.lines().find(|line| line.trim_start().starts_with(name));
         assert!(line.is_some_and(|line| !line.contains("not installed")), "{}", help.stdout);
     }

@@ -13,3 +13,4 @@ mod refused;
 mod signals;
 mod support;
 mod usage;
+mod wal;

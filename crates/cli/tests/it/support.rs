@@ -15,6 +15,7 @@ pub(crate) fn binary(name: &str) -> &'static str {
         "walbrook-fetch" => env!("CARGO_BIN_EXE_walbrook-fetch"),
         "walbrook-list" => env!("CARGO_BIN_EXE_walbrook-list"),
         "walbrook-restore" => env!("CARGO_BIN_EXE_walbrook-restore"),
+        "walbrook-wal" => env!("CARGO_BIN_EXE_walbrook-wal"),
         other => panic!("there is no binary {other}"),
     }
 }

@@ -2,8 +2,14 @@
 
 use crate::support::{command, ran, run};
 
-const ALL: [&str; 5] =
-    ["walbrook-backup", "walbrook-push", "walbrook-fetch", "walbrook-list", "walbrook-restore"];
+const ALL: [&str; 6] = [
+    "walbrook-backup",
+    "walbrook-push",
+    "walbrook-fetch",
+    "walbrook-list",
+    "walbrook-restore",
+    "walbrook-wal",
+];
 
 fn usage_code(name: &str) -> Option<i32> {
     Some(if name == "walbrook-fetch" { 200 } else { 2 })
@@ -15,6 +21,7 @@ fn required(name: &str) -> &'static [&'static str] {
         "walbrook-push" => &["pg_wal/000000010000000000000001"],
         "walbrook-fetch" => &["000000010000000000000001", "pg_wal/RECOVERYXLOG"],
         "walbrook-restore" => &["--pgdata", "/nonexistent/restored"],
+        "walbrook-wal" => &["gaps"],
         _ => &[],
     }
 }
@@ -78,6 +85,7 @@ fn a_repository_that_is_not_there() {
         ("walbrook-fetch", 200),
         ("walbrook-list", 1),
         ("walbrook-restore", 1),
+        ("walbrook-wal", 1),
     ] {
         let mut args = with(name, &repo);
         if name == "walbrook-fetch" {

@@ -28,7 +28,7 @@ pub(super) struct Cursor {
 
 /// A unit that is being read. It is given up when it is dropped.
 struct Ahead {
-    number: SegmentNumber,
+    unit: Unit,
     read: JoinHandle<Result<Vec<Bytes>>>,
 }
 
@@ -100,9 +100,9 @@ impl Cursor {
             }
             self.read_ahead();
             match self.ahead.pop_front() {
-                Some(mut unit) => {
-                    let content = (&mut unit.read).await??;
-                    self.feed(unit.number, content);
+                Some(mut ahead) => {
+                    let content = (&mut ahead.read).await??;
+                    self.feed(ahead.unit, content);
                 }
                 None => self.next_run()?,
             }
@@ -124,13 +124,13 @@ impl Cursor {
         }
     }
 
-    fn feed(&mut self, number: SegmentNumber, content: Vec<Bytes>) {
+    fn feed(&mut self, Unit { number, offset }: Unit, content: Vec<Bytes>) {
         let size = self.source.size();
         // Behind the switch, the file of a timeline that was left has what nobody follows.
         let name = self.source.name(number);
         let switch = name.and_then(|name| self.source.switch_lsn(name.timeline()));
         let mut left = match switch.filter(|switch| *switch < number.end(size)) {
-            Some(switch) => switch.bytes_since(number.start(size)),
+            Some(switch) => switch.bytes_since(number.start(size) + offset),
             None => u64::MAX,
         };
         for mut part in content {
@@ -151,7 +151,7 @@ impl Cursor {
             self.next = Some(self.source.next_unit(unit));
             let source = self.source.clone();
             let read = tokio::spawn(async move { source.read(unit, name).await });
-            self.ahead.push_back(Ahead { number: unit.number, read });
+            self.ahead.push_back(Ahead { unit, read });
         }
     }
 

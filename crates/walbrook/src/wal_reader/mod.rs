@@ -7,11 +7,13 @@
 //!
 //! - [`RecordFilter`] chooses among them,
 //! - [`WalStats`] adds them up as `pg_waldump --stats` does,
+//! - [`changed_blocks`] tells which blocks they change,
 //! - [`find_transactions`] tells which transactions inserted, updated, deleted or truncated how
 //!   much in which relation, and [`RelationNames`] what these relations are called by a live server,
 //! - [`find_gaps`] reads no records: it tells which segments an archive lacks.
 
 mod archive;
+mod changed;
 mod cursor;
 mod filter;
 mod find;
@@ -25,6 +27,7 @@ mod source;
 mod stats;
 mod time;
 
+pub use changed::changed_blocks;
 pub use filter::{RecordFilter, relation_text};
 pub use find::{
     FindOptions, FindSort, Found, RelationChanges, RelationFilter, RowCounts, TransactionChanges,

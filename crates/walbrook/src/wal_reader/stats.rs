@@ -1,15 +1,14 @@
-use std::collections::BTreeMap;
-
 use walbrook_types::Lsn;
-use walbrook_wal::{Record, RmgrId};
+use walbrook_wal::{Record, RmgrId, WalVersion};
 
 use crate::Result;
 
 /// Counts and sizes of records, as `pg_waldump --stats` and `--stats=record` show them.
 #[derive(Debug, Clone, Default)]
 pub struct WalStats {
-    /// By resource manager and operation.
-    totals: BTreeMap<(RmgrId, u8), (String, StatsTotals)>,
+    /// By resource manager, and within it by operation: sixteen each, as far as any occurred.
+    totals: Vec<StatsTotals>,
+    version: Option<WalVersion>,
     from: Option<Lsn>,
     to: Lsn,
 }
@@ -64,10 +63,14 @@ impl WalStats {
             // Its highest bit says that more follows (`XLOG_XACT_OPMASK`).
             operation &= 0x70;
         }
-        let key = (record.header.rmgr, operation);
-        let entry = self.totals.entry(key);
-        let named = || (operation_text(record), StatsTotals::default());
-        entry.or_insert_with(named).1.add(&one);
+        let at = usize::from(record.header.rmgr.0) << 4 | usize::from(operation >> 4);
+        if at >= self.totals.len() {
+            self.totals.resize(at + 1, StatsTotals::default());
+        }
+        if let Some(totals) = self.totals.get_mut(at) {
+            totals.add(&one);
+        }
+        self.version = Some(record.version);
         self.from.get_or_insert(record.lsn);
         self.to = record.end_lsn;
         Ok(())
@@ -81,17 +84,17 @@ impl WalStats {
     /// All together.
     pub fn total(&self) -> StatsTotals {
         let mut total = StatsTotals::default();
-        self.totals.values().for_each(|(_, totals)| total.add(totals));
+        self.totals.iter().for_each(|totals| total.add(totals));
         total
     }
 
     /// A row for each resource manager that occurs, in the order of their numbers.
     pub fn by_rmgr(&self) -> Vec<StatsRow> {
         let mut rows: Vec<StatsRow> = Vec::new();
-        for ((rmgr, _), (_, totals)) in &self.totals {
-            match rows.last_mut().filter(|row| row.rmgr == *rmgr) {
+        for (rmgr, _, totals) in self.occurring() {
+            match rows.last_mut().filter(|row| row.rmgr == rmgr) {
                 Some(row) => row.totals.add(totals),
-                None => rows.push(StatsRow { rmgr: *rmgr, operation: None, totals: *totals }),
+                None => rows.push(StatsRow { rmgr, operation: None, totals: *totals }),
             }
         }
         rows
@@ -99,19 +102,24 @@ impl WalStats {
 
     /// A row for each operation that occurs.
     pub fn by_operation(&self) -> Vec<StatsRow> {
-        let rows = self.totals.iter().map(|((rmgr, _), (operation, totals))| StatsRow {
-            rmgr: *rmgr,
-            operation: Some(operation.clone()),
-            totals: *totals,
+        let rows = self.occurring().map(|(rmgr, info, totals)| {
+            let name = self.version.and_then(|version| rmgr.operation_name(version, info));
+            StatsRow { rmgr, operation: Some(name_or_number(name, info)), totals: *totals }
         });
         rows.collect()
+    }
+
+    fn occurring(&self) -> impl Iterator<Item = (RmgrId, u8, &StatsTotals)> {
+        let all = self.totals.iter().enumerate().filter(|(_, totals)| totals.count > 0);
+        all.map(|(at, totals)| (RmgrId((at >> 4) as u8), (at << 4) as u8, totals))
     }
 }
 
 /// The name of a record's operation; for one that has none, what `pg_waldump` writes instead.
 pub fn operation_text(record: &Record) -> String {
-    match record.operation_name() {
-        Some(name) => name.to_owned(),
-        None => format!("UNKNOWN ({:x})", record.header.operation()),
-    }
+    name_or_number(record.operation_name(), record.header.operation())
+}
+
+fn name_or_number(name: Option<&str>, info: u8) -> String {
+    name.map_or_else(|| format!("UNKNOWN ({info:x})"), str::to_owned)
 }

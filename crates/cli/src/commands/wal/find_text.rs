@@ -96,6 +96,10 @@ pub(super) fn text(found: &Found, aborted: bool, commands: &Commands<'_>) -> Str
             commands.by_xid(first),
             commands.by_lsn(first)
         );
+        if first.truncated() + first.dropped() > 0 {
+            out += "What it truncated or dropped is locked there, until pg_wal_replay_resume() makes \
+                    the restored server\na primary; --target-action promote does so at once.\n";
+        }
         if shown > 1 {
             out += "For another one: its ID or LSN instead, or find --xid.\n";
         }

@@ -1,5 +1,6 @@
 //! `walbrook-wal`: one module for each of its commands, and what they share.
 
+mod changes;
 mod find;
 mod find_text;
 mod gaps;
@@ -48,6 +49,7 @@ struct Args {
 enum Command {
     Show(show::Args),
     Stats(stats::Args),
+    Changes(changes::Args),
     Gaps(gaps::Args),
     Find(find::Args),
 }
@@ -57,6 +59,7 @@ impl Args {
         match &self.command {
             Command::Show(args) => &args.common,
             Command::Stats(args) => &args.common,
+            Command::Changes(args) => &args.common,
             Command::Gaps(args) => &args.common,
             Command::Find(args) => &args.common,
         }
@@ -72,6 +75,7 @@ fn run(args: Args, console: Console) -> Result<ExitCode> {
     match args.command {
         Command::Show(args) => show::run(args, console),
         Command::Stats(args) => stats::run(args, console),
+        Command::Changes(args) => changes::run(args, console),
         Command::Gaps(args) => gaps::run(args, console),
         Command::Find(args) => find::run(args, console),
     }

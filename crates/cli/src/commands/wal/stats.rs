@@ -4,7 +4,6 @@ use serde_json::json;
 use walbrook::wal_reader::{StatsRow, StatsTotals, WalReader, WalStats};
 
 use super::input::{InputArgs, tell};
-use super::record::padded;
 use crate::args::CommonArgs;
 use crate::console::Console;
 use crate::failure::Result;
@@ -89,7 +88,7 @@ fn value(stats: &WalStats, rows: &[StatsRow]) -> serde_json::Value {
 fn table(stats: &WalStats, rows: &[StatsRow]) -> String {
     let Some((from, to)) = stats.range() else { return "No WAL records.\n".to_owned() };
     let total = stats.total();
-    let mut out = format!("WAL statistics between {} and {}:\n", padded(from), padded(to));
+    let mut out = format!("WAL statistics between {from} and {to}:\n");
     let heads = [
         ["Type", "N", "(%)", "Record size", "(%)", "FPI size", "(%)", "Combined size", "(%)"],
         ["----", "-", "---", "-----------", "---", "--------", "---", "-------------", "---"],

@@ -16,8 +16,14 @@ use super::{Ran, binary};
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The binaries that are published for the servers' user.
-const PROGRAMS: [&str; 5] =
-    ["walbrook-backup", "walbrook-fetch", "walbrook-list", "walbrook-push", "walbrook-restore"];
+const PROGRAMS: [&str; 6] = [
+    "walbrook-backup",
+    "walbrook-fetch",
+    "walbrook-list",
+    "walbrook-push",
+    "walbrook-restore",
+    "walbrook-wal",
+];
 
 /// One test's directory, with a repository at [`repo`](Self::repo) that the first backup makes.
 /// All goes when it is dropped; declare it before the clusters, which are to stop first.
@@ -77,6 +83,18 @@ impl Scene {
             .env("XDG_CONFIG_HOME", "/nonexistent")
             .current_dir(self.place.path());
         command
+    }
+
+    /// Runs a line as the servers' user types it into a shell that has the binaries in its `PATH`.
+    pub(crate) fn shell(&self, line: &str) -> Ran {
+        let mut command = run_unprivileged(Command::new("sh"));
+        command.args(["-c", line]).current_dir(self.place.path());
+        command.env("PATH", format!("{}:/usr/bin:/bin", self.programs.display()));
+        command.env("HOME", self.place.path()).env("XDG_CONFIG_HOME", "/nonexistent");
+        for variable in ["WALBROOK_REPO", "WALBROOK_CLUSTER", "WALBROOK_CONFIG"] {
+            command.env_remove(variable);
+        }
+        output(command)
     }
 
     /// Runs one of the binaries to its end.

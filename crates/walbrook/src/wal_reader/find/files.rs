@@ -27,10 +27,10 @@ pub(super) enum Fate {
         new: RelLocator,
         has_pages: bool,
     },
-    /// New files with what the old ones held.
+    /// The files went, and what they held is in others, which are uncertain unless it is one.
     Rewritten {
         old: RelLocator,
-        new: RelLocator,
+        new: Option<RelLocator>,
     },
 }
 
@@ -59,8 +59,9 @@ pub(super) fn fates(
     let is_new = |file: &NewFile| locked.contains(&(file.relation.database, file.relation.number));
     let mut fates = Vec::with_capacity(made.len() + gone.len());
     if made.len() == gone.len() && made.iter().any(is_new) {
-        let pairs = made.iter().zip(&gone);
-        fates.extend(pairs.map(|(new, old)| Fate::Rewritten { old: *old, new: new.relation }));
+        // Its indexes come last and go first.
+        let new = made.first().filter(|_| made.len() == 1).map(|file| file.relation);
+        fates.extend(gone.iter().map(|old| Fate::Rewritten { old: *old, new }));
         return fates;
     }
     if made.len() != gone.len() {
@@ -132,7 +133,11 @@ mod tests {
         assert_eq!(told(&[(20, false)], &[], &[]), [Fate::Created(file(20))]);
         assert_eq!(
             told(&[(30, true)], &[20], &[20, 30]),
-            [Fate::Rewritten { old: file(20), new: file(30) }]
+            [Fate::Rewritten { old: file(20), new: Some(file(30)) }]
+        );
+        assert_eq!(
+            told(&[(30, false), (31, true)], &[20, 21], &[20, 30]),
+            [21, 20].map(|old| Fate::Rewritten { old: file(old), new: None })
         );
         assert_eq!(told(&[(30, true)], &[30], &[30]), []);
     }

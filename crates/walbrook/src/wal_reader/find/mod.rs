@@ -17,7 +17,7 @@ use super::names::RelationNames;
 use super::reader::WalReader;
 use crate::Result;
 use rank::Ranking;
-use tracker::Tracker;
+use tracker::{MOST, Tracker};
 
 /// Finds the transactions that ended in the reader's range and changed rows or files there.
 ///
@@ -44,7 +44,7 @@ pub async fn find_transactions(
     options: &FindOptions,
     mut names: Option<&mut RelationNames>,
 ) -> Result<Found> {
-    let mut tracker = Tracker::default();
+    let mut tracker = Tracker::new(MOST);
     let mut ranking = Ranking::new(options);
     let mut checked = names.is_none();
     while let Some(record) = reader.next().await? {

@@ -54,7 +54,12 @@ impl<'a> Ranking<'a> {
         for mut transaction in waiting {
             for change in &mut transaction.relations {
                 let known = |file| names.as_ref().and_then(|names| names.get(file));
-                change.name = best_name(chain(change, replaced).iter().map(known));
+                let names = chain(change, replaced);
+                // Only tables have rows.
+                let fits = |name: &&RelationName| {
+                    change.rows.total() == 0 || name.class != RelationClass::Index
+                };
+                change.name = best_name(names.iter().filter_map(known).filter(fits));
             }
             self.sort_out(&mut transaction);
             let told =
@@ -147,9 +152,9 @@ fn chain(change: &RelationChanges, replaced: &HashMap<RelLocator, RelLocator>) -
 }
 
 /// The name of files that a relation has now, rather than one that was told by an OID.
-fn best_name<'n>(names: impl Iterator<Item = Option<&'n RelationName>>) -> Option<RelationName> {
+fn best_name<'n>(names: impl Iterator<Item = &'n RelationName>) -> Option<RelationName> {
     let mut guess = None;
-    for name in names.flatten() {
+    for name in names {
         if !name.former {
             return Some(name.clone());
         }

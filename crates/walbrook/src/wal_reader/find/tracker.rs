@@ -11,7 +11,7 @@ use super::files::{Fate, NewFile, fates};
 use crate::wal_reader::time::timestamp;
 
 /// The most entries that are kept of transactions in flight.
-const MOST: usize = 1_000_000;
+pub(super) const MOST: usize = 1_000_000;
 
 /// `RM_STANDBY_ID` and its operations (`storage/standbydefs.h`).
 const STANDBY: RmgrId = RmgrId(8);
@@ -22,8 +22,9 @@ const RUNNING_XACTS: u8 = 0x10;
 #[derive(Debug, Default)]
 pub(super) struct Tracker {
     open: HashMap<Xid, Open>,
-    /// How many entries there are in all of `open`.
+    /// How many entries there are in all of `open`, and how many there may be.
     entries: usize,
+    most: usize,
     /// Transactions that have made files: what else is written into these is of interest.
     makers: HashSet<Xid>,
     /// Whether one of `open` is prepared and outlives a restart of the server.
@@ -58,6 +59,11 @@ impl Open {
 }
 
 impl Tracker {
+    /// One that keeps about so many entries of transactions in flight.
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, ..Self::default() }
+    }
+
     /// Takes the next record; returns what a transaction did that it ends.
     pub(super) fn observe(&mut self, record: &Record) -> Result<Option<TransactionChanges>, Error> {
         self.begin.get_or_insert(record.lsn);
@@ -106,7 +112,7 @@ impl Tracker {
         change(open);
         open.last = lsn;
         self.entries += open.entries() - before;
-        if self.entries > MOST {
+        if self.entries > self.most {
             self.give_up();
         }
     }
@@ -265,10 +271,15 @@ impl Tracker {
             self.prepared = false;
         }
         let dropped = end.dropped_relations().filter(|_| committed);
+        let made: HashSet<RelLocator> = all.made.iter().map(|file| file.relation).collect();
         let fates = match committed {
             true => fates(std::mem::take(&mut all.made), dropped, &all.locked),
             false => Vec::new(),
         };
+        if fates.iter().any(|fate| matches!(fate, Fate::Rewritten { .. })) {
+            // What a rewrite puts into new files are rows that were there before.
+            all.rows.retain(|relation, _| !made.contains(relation));
+        }
         let complete = self.is_complete(end.xid) && self.given_up == 0;
         let changes = self.relations(all.rows, &fates, &all.truncated);
         if changes.is_empty() && all.dropped_databases.is_empty() {
@@ -316,18 +327,14 @@ impl Tracker {
                 Fate::Rewritten { old, new } => {
                     let change = entry(&mut changes, old);
                     change.rewritten = true;
-                    change.new_files = Some(new);
-                    former.insert(new, old);
+                    change.new_files = new;
+                    former.extend(new.map(|new| (new, old)));
                 }
             }
         }
         for (relation, rows) in rows {
-            let old = former.get(&relation).copied();
-            // What a rewrite puts into its new files are rows that were there before.
-            let rewritten = old.and_then(|old| changes.get(&old)).is_some_and(|c| c.rewritten);
-            if !rewritten {
-                entry(&mut changes, old.unwrap_or(relation)).rows.add(&rows);
-            }
+            let relation = former.get(&relation).copied().unwrap_or(relation);
+            entry(&mut changes, relation).rows.add(&rows);
         }
         // With wal_level=logical, a truncation in place of a table that the transaction made.
         for (database, oid) in truncated {
@@ -338,7 +345,7 @@ impl Tracker {
                 change.truncated = !change.rewritten;
             }
         }
-        if self.replaced.len() < MOST {
+        if self.replaced.len() < self.most {
             self.replaced.extend(former.into_iter().map(|(new, old)| (old, new)));
         }
         changes.into_values().filter(RelationChanges::is_change).collect()
@@ -372,4 +379,76 @@ fn entry(
     relation: RelLocator,
 ) -> &mut RelationChanges {
     changes.entry(relation).or_insert_with(|| RelationChanges::new(relation))
+}
+
+#[cfg(test)]
+mod tests {
+    use walbrook_wal::{RecordHeader, WalVersion};
+
+    use super::*;
+
+    /// A record with the block 0 of this relation, unless that is zero, and these main data.
+    fn record(lsn: u64, xid: Xid, (rmgr, info): (u8, u8), number: u32, main: &[u8]) -> Record {
+        let mut bytes = vec![0; RecordHeader::LEN];
+        bytes[4..8].copy_from_slice(&xid.to_le_bytes());
+        (bytes[16], bytes[17]) = (info, rmgr);
+        if number > 0 {
+            bytes.extend([0, 0, 0, 0]);
+            [1663, 5, number, 0].iter().for_each(|n: &u32| bytes.extend(n.to_le_bytes()));
+        }
+        bytes.extend([255, main.len() as u8]);
+        bytes.extend(main);
+        let len = bytes.len() as u32;
+        bytes[..4].copy_from_slice(&len.to_le_bytes());
+        let header = RecordHeader::parse(&bytes).unwrap();
+        let (lsn, end_lsn) = (Lsn(lsn), Lsn(lsn + 64));
+        Record { lsn, end_lsn, version: WalVersion::V18, header, bytes: bytes.into() }
+    }
+
+    fn delete(lsn: u64, xid: Xid, number: u32) -> Record {
+        record(lsn, xid, (10, 0x10), number, &[0; 8])
+    }
+
+    fn commit(lsn: u64, xid: Xid) -> Record {
+        record(lsn, xid, (1, 0x00), 0, &[0; 8])
+    }
+
+    fn running(lsn: u64, next: Xid, oldest: Xid) -> Record {
+        let mut main = vec![0; 24];
+        main[12..16].copy_from_slice(&next.to_le_bytes());
+        main[16..20].copy_from_slice(&oldest.to_le_bytes());
+        record(lsn, 0, (8, 0x10), 0, &main)
+    }
+
+    #[test]
+    fn memory_is_bounded_and_what_was_given_up_is_said() {
+        let mut tracker = Tracker::new(100);
+        for n in 0..100_000 {
+            assert!(tracker.observe(&delete(64 * n, 1000 + n as u32 % 5000, 9)).unwrap().is_none());
+            assert!(tracker.entries <= 100 && tracker.open.len() <= 100);
+        }
+        assert!(tracker.given_up() > 0);
+        let ended = tracker.observe(&commit(1 << 40, 5999)).unwrap().unwrap();
+        assert!(!ended.complete, "another of its parts may have been given up");
+        let all: usize = tracker.open.values().map(Open::entries).sum();
+        assert_eq!(all, tracker.entries);
+    }
+
+    #[test]
+    fn only_what_began_in_sight_is_complete() {
+        let mut tracker = Tracker::new(MOST);
+        tracker.observe(&delete(0, 998, 9)).unwrap();
+        tracker.observe(&delete(64, 999, 9)).unwrap();
+        // 998 went with a crash; 999 still runs.
+        tracker.observe(&running(128, 1000, 999)).unwrap();
+        assert_eq!(tracker.open.len(), 1);
+        tracker.observe(&delete(192, 1000, 9)).unwrap();
+        tracker.observe(&delete(256, 1000, 10)).unwrap();
+        let known = tracker.observe(&commit(320, 1000)).unwrap().unwrap();
+        assert_eq!((known.complete, known.rows().deleted), (true, 2));
+        let unknown = tracker.observe(&commit(384, 999)).unwrap().unwrap();
+        assert_eq!((unknown.complete, unknown.rows().deleted), (false, 1));
+        assert!(tracker.observe(&commit(448, 998)).unwrap().is_none());
+        assert_eq!((tracker.entries, tracker.open.len()), (0, 0));
+    }
 }
