@@ -31,9 +31,12 @@ impl Checker {
         Self { checksums, start_lsn, side, damage: Mutex::default() }
     }
 
-    /// What was found so far.
+    /// What was found so far, in the order of files and blocks.
     pub(crate) fn take_damage(&self) -> DamageReport {
-        std::mem::take(&mut self.damage.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut found =
+            std::mem::take(&mut *self.damage.lock().unwrap_or_else(PoisonError::into_inner));
+        found.listed.sort_by(|a, b| (&a.path, a.block).cmp(&(&b.path, b.block)));
+        found
     }
 
     /// Checks the pages of a piece of a relation file that begins at `offset`, and returns it as

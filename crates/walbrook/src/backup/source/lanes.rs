@@ -193,12 +193,16 @@ impl Planner {
         }
     }
 
-    /// Gives each lane what is meant for it, as soon as it takes it.
+    /// Gives each lane what is meant for it, as soon as it takes it: a batch to each in turn. Were
+    /// one given several first, it would wait for units of the others to be taken, which they
+    /// have not got.
     async fn hand_out(&mut self) -> Option<()> {
-        for (sender, units) in self.batches.iter().zip(&mut self.pending) {
-            while !units.is_empty() {
-                let batch = units.drain(..units.len().min(BATCH_UNITS)).collect();
-                sender.send(batch).await.ok()?;
+        while self.pending.iter().any(|units| !units.is_empty()) {
+            for (sender, units) in self.batches.iter().zip(&mut self.pending) {
+                if !units.is_empty() {
+                    let batch = units.drain(..units.len().min(BATCH_UNITS)).collect();
+                    sender.send(batch).await.ok()?;
+                }
             }
         }
         Some(())
@@ -270,5 +274,87 @@ impl Pieces {
         if !bytes.is_empty() {
             self.queued.push_back(Piece::Data { offset, bytes });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A lane that reads files of `size` bytes each, `short` of which ends at half of that, and
+    /// `gone` of which is not there.
+    async fn read(mut lane: Lane, size: u64) {
+        let zeros = Bytes::from(vec![0; CHUNK as usize]);
+        while let Some(units) = lane.batches.recv().await {
+            for unit in units {
+                let read = |chunk: &Chunk| {
+                    let end = match &*chunk.path {
+                        "gone" => return None,
+                        "short" => size / 2,
+                        _ => size,
+                    };
+                    let len = end.saturating_sub(chunk.offset).min(u64::from(chunk.len));
+                    Some(zeros.slice(..len as usize))
+                };
+                if lane.done.send(Ok(unit.iter().map(read).collect())).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// What came of each request, with the bytes that came before: a stall fails.
+    async fn run(jobs: usize, size: u64, paths: &[&str]) -> Vec<(u64, ReadEnd)> {
+        let (sender, receiver) = mpsc::channel(paths.len());
+        for path in paths {
+            let request = ReadRequest { path: Arc::from(*path), ranges: vec![0..size] };
+            sender.try_send(request).expect("there is room");
+        }
+        drop(sender);
+        let (readers, mut pieces) = lanes(jobs, receiver);
+        for lane in readers {
+            pieces.spawn(read(lane, size));
+        }
+        let mut ends = Vec::new();
+        let mut at = 0;
+        loop {
+            let piece = tokio::time::timeout(Duration::from_secs(60), pieces.next()).await;
+            match piece.expect("no stall").expect("no error") {
+                Some(Piece::Data { offset, bytes }) => {
+                    assert_eq!(offset, at);
+                    at += bytes.len() as u64;
+                }
+                Some(Piece::End(end)) => ends.push((std::mem::take(&mut at), end)),
+                None => return ends,
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn files_come_whole_and_in_order() {
+        // Larger than what all lanes may be given at once; and many that are small.
+        for (jobs, size, count) in [(1, 300, 2), (2, 700, 2), (3, 1000, 2), (7, 1, 2000)] {
+            let size = size * CHUNK + 8192;
+            let ends = run(jobs, size, &vec!["whole"; count]).await;
+            assert_eq!(ends, vec![(size, ReadEnd::Complete); count], "{jobs} lanes");
+        }
+        let tiny = run(2, 100, &vec!["whole"; 5000]).await;
+        assert_eq!(tiny, vec![(100, ReadEnd::Complete); 5000]);
+    }
+
+    #[tokio::test]
+    async fn files_that_were_cut_or_removed() {
+        let size = 9 * CHUNK;
+        let ends = run(2, size, &["whole", "short", "gone", "whole"]).await;
+        let half = size / 2;
+        let expected = [
+            (size, ReadEnd::Complete),
+            (half, ReadEnd::Shorter(half)),
+            (0, ReadEnd::Vanished),
+            (size, ReadEnd::Complete),
+        ];
+        assert_eq!(ends, expected);
     }
 }

@@ -31,8 +31,8 @@ use walbrook_types::{Lsn, TimelineId};
 pub use lanes::Pieces;
 pub use list::{FileInfo, FileKind, FileList};
 pub use local::LocalSource;
-pub(crate) use sql::timeline_now;
 pub use sql::{REQUIRED_FUNCTIONS, SqlSource, grants};
+pub(crate) use sql::{session, timeline_now};
 
 use crate::Result;
 
