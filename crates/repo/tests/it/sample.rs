@@ -1,6 +1,6 @@
 //! A small repository of fixed content, and reading all of one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -270,13 +270,15 @@ pub(crate) async fn read_backup(
                             bytes.resize(bytes.len() + extent.len as usize, 0);
                             continue;
                         };
-                        if !frames.contains_key(&frame) {
-                            let found = shard.frames[frame as usize];
-                            let pack = &shard.packs[found.pack as usize];
-                            let stored = reader.read_frames(pack, &[found]).await?;
-                            frames.insert(frame, stored.decode(&found)?);
-                        }
-                        let raw = &frames[&frame];
+                        let raw = match frames.entry(frame) {
+                            btree_map::Entry::Occupied(there) => there.into_mut(),
+                            btree_map::Entry::Vacant(room) => {
+                                let found = shard.frames[frame as usize];
+                                let pack = &shard.packs[found.pack as usize];
+                                let stored = reader.read_frames(pack, &[found]).await?;
+                                room.insert(stored.decode(&found)?)
+                            }
+                        };
                         bytes.extend(&raw[offset as usize..][..extent.len as usize]);
                     }
                     bytes.into()
