@@ -31,7 +31,7 @@ fn the_whole_log_is_what_pg_waldump_says() {
         assert!(expected.len() > 300, "{what}: {} forks", expected.len());
         assert!(expected.keys().any(|(relation, _)| relation.number == 0), "a database");
         let unlimited = expected.values().filter(|(limit, _)| limit.is_none());
-        assert!(unlimited.count() > 10, "{what}");
+        assert!(unlimited.count() > 0, "{what}: all forks were created or cut");
         assert!(expected.values().any(|(_, blocks)| blocks.len() > 1000));
 
         let bytes = Bytes::from(wal.read());
