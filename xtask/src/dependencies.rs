@@ -16,7 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("walbrook-replication", &["types"]),
     ("walbrook-store", &[]),
     ("walbrook-repo", &["types", "page", "wal", "store"]),
-    ("walbrook", &["types", "page", "wal", "replication", "store", "repo"]),
+    ("walbrook", &["types", "page", "wal", "retention", "replication", "store", "repo"]),
     ("walbrook-cli", &["types", "page", "wal", "replication", "store", "repo", ""]),
     ("walbrook-testkit", &["store"]),
     ("walbrook-benches", &["testkit"]),

@@ -3,7 +3,7 @@
 //! # Inside
 //!
 //! Each function of this crate is the `main` of one binary: [`backup`], [`push`], [`fetch`],
-//! [`list`], [`restore`], [`wal`] and [`front`]. They parse their arguments (`args`), fill them up from the
+//! [`list`], [`expire`], [`restore`], [`wal`] and [`front`]. They parse their arguments (`args`), fill them up from the
 //! environment and a file (`config`), call the `walbrook` crate, and print what it returned. The
 //! crate has no other interface: programs embed `walbrook` instead.
 #![forbid(unsafe_code)]
@@ -21,4 +21,4 @@ mod quoting;
 mod restore_command;
 mod runtime;
 
-pub use commands::{backup, fetch, front, list, push, restore, wal};
+pub use commands::{backup, expire, fetch, front, list, push, restore, wal};

@@ -22,6 +22,7 @@ mod codec;
 mod digest;
 mod document;
 mod error;
+mod expiry;
 mod frame;
 mod id;
 mod layout;
@@ -41,6 +42,7 @@ pub use cluster::{Cluster, SystemRecord};
 pub use codec::Codec;
 pub use digest::{Digest, PageDigest};
 pub use error::{Error, ErrorKind, Result};
+pub use expiry::UnfinishedBackup;
 pub use id::BackupId;
 pub use manifest::{
     Entry, EntryKind, Extent, FileContent, FrameRef, PackRef, PathSorter, Place, Shard, SortedPaths,

@@ -145,12 +145,12 @@ impl fmt::Display for BackupReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Last { rank, of } => write!(f, "number {rank} of the newest {of}"),
-            Self::InWindow { since } => write!(f, "in the window since {since}"),
+            Self::InWindow { since } => write!(f, "in the window since {since:.0}"),
             Self::WindowBase { since, timeline: None } => {
-                write!(f, "the window since {since} is restored from it")
+                write!(f, "the window since {since:.0} is restored from it")
             }
             Self::WindowBase { since, timeline: Some(timeline) } => {
-                write!(f, "the window since {since} on timeline {timeline} is restored from it")
+                write!(f, "the window since {since:.0} on timeline {timeline} is restored from it")
             }
             Self::Periodic { period, name, rank, of } => {
                 write!(f, "newest of {period} {name}, {} {rank} of {of}", period.adverb())
@@ -162,7 +162,7 @@ impl fmt::Display for BackupReason {
             Self::Pinned { until, note } => {
                 f.write_str("pinned")?;
                 if let Some(until) = until {
-                    write!(f, " until {until}")?;
+                    write!(f, " until {until:.0}")?;
                 }
                 if note.is_empty() { Ok(()) } else { write!(f, " ({note})") }
             }
@@ -181,7 +181,7 @@ impl fmt::Display for BackupReason {
                 write!(f, "number {rank} by age, beyond the newest {of}")
             }
             Self::BeforeWindow { since } => {
-                write!(f, "before the window since {since}, which does not need it")
+                write!(f, "before the window since {since:.0}, which does not need it")
             }
             Self::NotNewestOfPeriod { period, name, kept: Some(kept) } => {
                 write!(f, "{kept} stands for {period} {name}")
@@ -316,15 +316,15 @@ impl fmt::Display for Hold {
         match self {
             Self::BackupInFuture { id, at } => write!(
                 f,
-                "backup {id} is from the future ({at}): set the clock right, or remove that backup \
+                "backup {id} is from the future ({at:.0}): set the clock right, or remove that backup \
                  by name if it was another clock that was wrong"
             ),
             Self::ClockPutBack { seen } => {
-                write!(f, "{seen} was seen before, so the clock was put back: set it right")
+                write!(f, "{seen:.0} was seen before, so the clock was put back: set it right")
             }
             Self::Silence { since } => write!(
                 f,
-                "nothing was backed up or archived since {since}: either the clock was put forward, \
+                "nothing was backed up or archived since {since:.0}: either the clock was put forward, \
                  or backups have stopped; mend that, or allow more with max-silence"
             ),
             Self::NothingRestorable => f.write_str(

@@ -3,7 +3,7 @@
 //! [`backup`] takes a full backup of a running server over the replication protocol; [`push`] and
 //! [`fetch`] are the work of an `archive_command` and a `restore_command`; [`list`] tells what a
 //! repository holds and what can be recovered from it; [`plan_restore`] plans a restore, and
-//! [`RestorePlan::execute`] carries it out. Each takes its options as a value that is made with
+//! [`RestorePlan::execute`] carries it out; [`plan_expiry`] tells what a retention policy keeps. Each takes its options as a value that is made with
 //! `new` and then adjusted, and returns an [`Error`] that says what failed and what to do.
 //!
 //! [`wal_reader`] reads WAL, archived or not: its records, what the archive lacks, and which
@@ -21,6 +21,7 @@ mod archive;
 mod backup;
 mod catalog;
 mod error;
+mod expire;
 mod progress;
 mod restore;
 mod segment_path;
@@ -31,6 +32,7 @@ pub use archive::{FetchOptions, FetchOutcome, PushOptions, fetch, prefetch, push
 pub use backup::{BackupOptions, Source, WalMode, backup, source};
 pub use catalog::{BackupListing, ClusterListing, RecoveryWindow, SystemListing, WalGap, list};
 pub use error::{Error, ErrorKind, Result};
+pub use expire::{ExpiryOptions, ExpiryPlan, plan_expiry};
 pub use progress::{NoProgress, Phase, Progress};
 pub use restore::{
     RestoreOptions, RestorePlan, RestoreReport, TablespacePlan, Target, TargetAction,
@@ -40,6 +42,7 @@ pub use restore::{
 pub use walbrook_page as page;
 pub use walbrook_replication as replication;
 pub use walbrook_repo as repo;
+pub use walbrook_retention as retention;
 pub use walbrook_store as store;
 pub use walbrook_types as types;
 pub use walbrook_wal as wal;

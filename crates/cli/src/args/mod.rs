@@ -3,6 +3,7 @@
 mod common;
 mod duration;
 mod pair;
+mod policy;
 mod rate;
 mod recovery;
 mod time;
@@ -10,6 +11,7 @@ mod time;
 pub(crate) use common::CommonArgs;
 pub(crate) use duration::duration;
 pub(crate) use pair::{Pair, TablespaceMapping, pair, tablespace_mapping};
+pub(crate) use policy::PolicyArgs;
 pub(crate) use rate::rate;
 pub(crate) use recovery::RecoveryArgs;
 pub(crate) use time::time;

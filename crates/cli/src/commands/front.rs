@@ -15,6 +15,7 @@ use crate::output::print;
 const COMMANDS: &[(&str, &str)] = &[
     ("backup", "back up a running server"),
     ("list", "list backups, and the moments that can be recovered to"),
+    ("expire", "tell what a retention policy keeps and removes, and why"),
     ("restore", "restore a cluster, to its last moment or to an earlier one"),
     ("push", "store a WAL file: archive_command"),
     ("fetch", "bring a WAL file back: restore_command"),

@@ -1,6 +1,8 @@
 //! One module per binary: its flags, and from flags to a call of the library to what is printed.
 
 mod backup;
+mod expire;
+mod expire_text;
 mod fetch;
 mod find;
 mod front;
@@ -11,6 +13,7 @@ mod restore_text;
 mod wal;
 
 pub use backup::backup;
+pub use expire::expire;
 pub use fetch::fetch;
 pub use front::front;
 pub use list::list;

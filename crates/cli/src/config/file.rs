@@ -9,7 +9,7 @@ use toml::{Table, Value};
 
 use crate::failure::{Failure, Result};
 
-/// What a section may say, apart from `repo-options`.
+/// What a section may say, apart from `repo-options` and `retention`.
 const KEYS: &[&str] = &[
     "repo",
     "dsn",
@@ -46,6 +46,8 @@ pub(super) struct File {
 pub(super) struct Section {
     pub(super) values: BTreeMap<&'static str, String>,
     pub(super) repo_options: BTreeMap<String, String>,
+    /// The rules of a retention policy.
+    pub(super) retention: BTreeMap<String, String>,
 }
 
 impl File {
@@ -111,17 +113,23 @@ struct Parsed {
 impl Section {
     /// Takes one entry; `name` is its whole name for messages.
     fn set(&mut self, name: &str, key: &str, value: Value) -> Result<(), String> {
-        if key == "repo-options" {
+        let table = match key {
+            "repo-options" => Some(&mut self.repo_options),
+            "retention" => Some(&mut self.retention),
+            _ => None,
+        };
+        if let Some(table) = table {
             for (option, value) in as_table(name, value)? {
                 let value = as_text(&format!("{name}.{option}"), value)?;
-                self.repo_options.insert(option, value);
+                table.insert(option, value);
             }
             return Ok(());
         }
         let Some(known) = KEYS.iter().find(|known| **known == key) else {
             let keys = KEYS.join(", ");
             return Err(format!(
-                "unknown key {name}: there are cluster, {keys}, [repo-options] and [clusters.NAME]"
+                "unknown key {name}: there are cluster, {keys}, [repo-options], [retention] \
+                 and [clusters.NAME]"
             ));
         };
         self.values.insert(known, as_text(name, value)?);
@@ -154,12 +162,14 @@ mod tests {
     fn sections() {
         let file = File::parse(
             "repo = 's3://b/p'\ncluster = 'prod'\njobs = 4\n[repo-options]\nmax_retries = 3\n\
+             [retention]\ndaily = 14\n\
              [clusters.prod]\ndsn = 'host=db1'\n[clusters.prod.repo-options]\nregion = 'x'\n",
         )
         .unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(file.cluster.as_deref(), Some("prod"));
         assert_eq!(file.all.values["jobs"], "4");
         assert_eq!(file.all.repo_options["max_retries"], "3");
+        assert_eq!(file.all.retention["daily"], "14");
         assert_eq!(file.clusters["prod"].values["dsn"], "host=db1");
         assert_eq!(file.clusters["prod"].repo_options["region"], "x");
     }

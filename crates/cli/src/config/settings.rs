@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
@@ -82,6 +83,14 @@ impl Settings {
         parse(text).map(Some).map_err(|fault| {
             Failure::usage(anyhow!("configuration file {}: {key}: {fault}", file.path.display()))
         })
+    }
+
+    /// The rules of `[retention]`: the cluster's own if it has any, or those for all.
+    pub(crate) fn retention(&self) -> BTreeMap<String, String> {
+        let Some(file) = &self.file else { return BTreeMap::new() };
+        let mut sections = sections(file, self.cluster.as_deref()).into_iter();
+        let own = sections.find(|section| !section.retention.is_empty());
+        own.map(|section| section.retention.clone()).unwrap_or_default()
     }
 
     /// The server: `--dsn` or the file's `dsn`, filled up by libpq's variables and files.

@@ -1,6 +1,6 @@
 /// Lays cells out in columns, `gap` apart, each as wide as its widest cell. A cell of several
 /// lines makes its row as high. Nothing is ever cut off.
-pub(super) fn columns(rows: &[Vec<String>], right_aligned: &[usize], gap: &str) -> String {
+pub(crate) fn columns(rows: &[Vec<String>], right_aligned: &[usize], gap: &str) -> String {
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
     let cell_width =
         |cell: &String| cell.lines().map(|line| line.chars().count()).max().unwrap_or(0);

@@ -9,6 +9,8 @@ use std::io::{self, IsTerminal};
 
 use walbrook::ClusterListing;
 
+pub(crate) use columns::columns;
+
 /// The width that lines should keep to; none when nobody looks at them.
 pub(crate) fn terminal_width() -> Option<usize> {
     let stdout = io::stdout();

@@ -1,0 +1,136 @@
+//! A repository as a retention policy sees it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use walbrook_repo::{BackupRecord, Cluster, SystemRecord, UnfinishedBackup, WalArchive};
+use walbrook_retention::{Backup, Inventory, RunningBackup, SystemInfo, TimelineOrigin, WalRange};
+use walbrook_types::{TimelineId, WalFileName};
+
+use crate::wal_path::read_history;
+use crate::{Error, ErrorKind, Result};
+
+/// Reads all that a plan needs: requests in proportion to backups and timelines, and pages of names.
+pub(super) async fn read(
+    cluster: &Cluster,
+    abandoned_after: Duration,
+    now: Timestamp,
+) -> Result<Inventory> {
+    let systems = cluster.systems().await?;
+    if systems.is_empty() {
+        let message = format!(
+            "there is no cluster {:?} in the repository at {}",
+            cluster.name(),
+            cluster.repository().store().location()
+        );
+        return Err(Error::new(ErrorKind::NotFound, message));
+    }
+    // Before the backups, so that one that is finished meanwhile is seen twice and not never.
+    let unfinished = cluster.unfinished_backups().await?;
+    let alive = |backup: &UnfinishedBackup| is_alive(backup, abandoned_after, now);
+    let running = unfinished.into_iter().filter(alive).map(running).collect();
+    let backups = cluster.backups().await?.iter().map(backup).collect();
+    let mut inventory = Inventory { backups, running, ..Inventory::default() };
+    for system in &systems {
+        inventory.systems.push(SystemInfo {
+            system: system.system_identifier,
+            registered_at: system.registered_at,
+        });
+        read_wal(&cluster.wal(system), system, &mut inventory).await?;
+    }
+    Ok(inventory)
+}
+
+/// Whether a backup may still be under way, by whichever of two clocks says so: the store's, and that
+/// of who takes it.
+fn is_alive(backup: &UnfinishedBackup, abandoned_after: Duration, now: Timestamp) -> bool {
+    let begun = Timestamp::try_from(backup.begun_at).unwrap_or(Timestamp::MAX);
+    let begun = begun.max(backup.intent.started_at);
+    begun.checked_add(abandoned_after).is_ok_and(|dead| now < dead) || now < begun
+}
+
+fn running(backup: UnfinishedBackup) -> RunningBackup {
+    let intent = backup.intent;
+    RunningBackup {
+        id: intent.id.to_string(),
+        system: intent.system_identifier,
+        base: intent.base.map(|base| base.to_string()),
+    }
+}
+
+fn backup(record: &BackupRecord) -> Backup {
+    let span = &record.span;
+    Backup {
+        id: record.id.to_string(),
+        system: record.server.system_identifier,
+        timeline: span.timeline,
+        start_lsn: span.start_lsn,
+        stop_lsn: span.stop_lsn,
+        started_at: span.started_at,
+        stopped_at: span.stopped_at.max(span.earliest_target()),
+        self_contained: false,
+        // Pages that fail their check do not keep the rest from being restored.
+        damaged: false,
+        pins: Vec::new(),
+        annotations: record.annotations.clone(),
+        bytes: record.size.stored_bytes,
+    }
+}
+
+async fn read_wal(
+    archive: &WalArchive,
+    system: &SystemRecord,
+    inventory: &mut Inventory,
+) -> Result<()> {
+    let size = archive.segment_size();
+    for timeline in archive.timelines().await? {
+        let ranges = archive.ranges(timeline).await?;
+        let written_by = match ranges.last() {
+            // The segments of a timeline are archived in order, or nearly.
+            Some(range) => {
+                let last = WalFileName::segment(timeline, range.last, size);
+                archive.info(&last).await?.map(|info| info.archived_at)
+            }
+            None => None,
+        };
+        inventory.wal.extend(ranges.iter().map(|range| WalRange {
+            bytes: range.stored_bytes,
+            written_by,
+            ..WalRange::segments(archive.system(), timeline, range.first, range.last, size)
+        }));
+        read_origins(archive, system, timeline, inventory).await?;
+    }
+    Ok(())
+}
+
+/// What the history of a timeline tells, if it is there.
+async fn read_origins(
+    archive: &WalArchive,
+    system: &SystemRecord,
+    timeline: TimelineId,
+    inventory: &mut Inventory,
+) -> Result<()> {
+    if timeline == TimelineId::FIRST {
+        return Ok(());
+    }
+    let history = match read_history(archive, timeline).await {
+        Ok(history) => history,
+        // The plan keeps the WAL of a timeline whose history it does not know.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let info = archive.info(&WalFileName::TimelineHistory { timeline }).await?;
+    let seen_at = info.map(|info| info.archived_at);
+    let children = history.ancestors().iter().skip(1).map(|entry| entry.timeline);
+    let children = children.chain([timeline]);
+    for (entry, child) in history.ancestors().iter().zip(children) {
+        inventory.origins.push(TimelineOrigin {
+            system: system.system_identifier,
+            timeline: child,
+            parent: entry.timeline,
+            switch_lsn: entry.switch_lsn,
+            seen_at: seen_at.filter(|_| child == timeline),
+        });
+    }
+    Ok(())
+}
