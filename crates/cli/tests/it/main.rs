@@ -11,6 +11,7 @@ mod kill;
 mod prefetch;
 mod refused;
 mod signals;
+mod sources;
 mod support;
 mod usage;
 mod wal;

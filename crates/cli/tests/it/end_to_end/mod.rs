@@ -3,9 +3,9 @@
 //! [`data`] fills a cluster with one of everything and remembers what it held at a [`data::Moment`];
 //! [`oracles`] are PostgreSQL's own tools, which judge what was restored.
 
-mod data;
+pub(crate) mod data;
 mod heavy;
-mod oracles;
+pub(crate) mod oracles;
 mod servers;
 mod standbys;
 mod targets;
@@ -34,7 +34,7 @@ macro_rules! for_each_major {
 pub(crate) use for_each_major;
 
 /// The server of a major version, where there is one. There must be one of some version.
-fn installed(major: u32) -> Option<&'static Installation> {
+pub(crate) fn installed(major: u32) -> Option<&'static Installation> {
     let found = majors().into_iter().find(|installation| installation.major() == major);
     if found.is_none() {
         assert!(!majors().is_empty(), "no PostgreSQL is installed: run `cargo xtask pg`");
@@ -44,6 +44,6 @@ fn installed(major: u32) -> Option<&'static Installation> {
 }
 
 /// The newest server that there is.
-fn newest() -> &'static Installation {
+pub(crate) fn newest() -> &'static Installation {
     majors().into_iter().next_back().expect("a PostgreSQL: run `cargo xtask pg`")
 }
