@@ -115,7 +115,7 @@ pub(crate) fn lanes(count: usize, requests: mpsc::Receiver<ReadRequest>) -> (Vec
         state: FileState::Whole,
         seen: false,
         queued: VecDeque::new(),
-        tasks: tasks,
+        tasks,
     };
     (readers, pieces)
 }
