@@ -149,7 +149,9 @@ proptest! {
             let elsewhere = (newest.backup.system, newest.backup.timeline) != world.current;
             elsewhere && written.is_some_and(|written| written < at)
         });
-        prop_assume!(!quiet);
+        if quiet {
+            return Ok(());
+        }
         for (at, lsn) in &world.branches[&world.current].moments {
             // The last that was archived.
             let newest = before.recovers(world.current, *lsn)
@@ -275,7 +277,9 @@ proptest! {
     ) {
         let world = World::after(&events);
         let mut inventory = world.inventory(true);
-        prop_assume!(!inventory.backups.is_empty());
+        if inventory.backups.is_empty() {
+            return Ok(());
+        }
         let base = base.get(&inventory.backups).clone();
         inventory.running.push(RunningBackup {
             id: "running".into(), system: world.current.0, base: Some(base.id.clone()),
@@ -294,7 +298,9 @@ proptest! {
     fn removing_one_harms_no_other(events in events(), which in any::<prop::sample::Index>()) {
         let world = World::after(&events);
         let inventory = world.inventory(true);
-        prop_assume!(!inventory.backups.is_empty());
+        if inventory.backups.is_empty() {
+            return Ok(());
+        }
         let id = which.get(&inventory.backups).id.clone();
         let now = world.now.to_zoned(TimeZone::UTC);
         let Ok(plan) = plan_removal(&inventory, &[&id], &Policy::default(), &now) else {
