@@ -29,7 +29,7 @@ mod wal_path;
 pub mod wal_reader;
 
 pub use archive::{FetchOptions, FetchOutcome, PushOptions, fetch, prefetch, push, wants_prefetch};
-pub use backup::{BackupOptions, Source, WalMode, backup, source};
+pub use backup::{BackupOptions, Base, ChangeDetection, Source, WalMode, backup, source};
 pub use catalog::{BackupListing, ClusterListing, RecoveryWindow, SystemListing, WalGap, list};
 pub use error::{Error, ErrorKind, Result};
 pub use expire::{ExpiryOptions, ExpiryPlan, plan_expiry};

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use walbrook::{
-    BackupOptions, BackupRecord, Checkpoint, Codec, ConnInfo, Environment, Source, WalMode,
+    BackupId, BackupOptions, BackupRecord, Base, ChangeDetection, Checkpoint, Codec, ConnInfo,
+    Environment, Source, WalMode,
 };
 
 use crate::args::{CommonArgs, Pair, codec, duration, jobs, pair, rate};
@@ -24,7 +25,9 @@ const NAMED: usize = 10;
 
 /// Back up a running PostgreSQL server.
 ///
-/// Copies the whole cluster, with the WAL that it needs, and prints the backup's id. Nothing is
+/// Stores the whole cluster, with the WAL that it needs, and prints the backup's id. What an earlier
+/// backup has stored is referred to rather than stored again, down to single pages, and what is
+/// proven to be unchanged since then need not be read (--changes); every backup is complete all the same. Nothing is
 /// installed on the server: several connections read its files by SQL, as a superuser or as a role
 /// with the grants that --print-grants prints; without them, one connection does over the
 /// replication protocol, for which the REPLICATION attribute is enough.
@@ -57,6 +60,22 @@ struct Args {
     /// The server's data directory on this machine: read it, rather than have the server send it
     #[arg(short = 'D', long, value_name = "DIR")]
     pgdata: Option<PathBuf>,
+
+    /// Store only what this backup has not, rather than what the newest fitting one has not. Every
+    /// backup is complete by itself, and none is lost with another
+    #[arg(long, value_name = "ID", conflicts_with = "full")]
+    base: Option<BackupId>,
+
+    /// Copy and store everything anew
+    #[arg(long)]
+    full: bool,
+
+    /// How to find out what has changed since the base. wal-summaries: those of PostgreSQL 17 and
+    /// later with summarize_wal on. sum: those beside the archived WAL, any version. page-lsn: by the
+    /// header of each page. hash: by comparing all content. auto: hash; the others are to be asked for
+    /// [default: auto]
+    #[arg(long, value_name = "HOW")]
+    changes: Option<ChangesArg>,
 
     /// Print the SQL that lets the user of --dsn take backups with --source sql, and end
     #[arg(long)]
@@ -117,6 +136,15 @@ enum SourceArg {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
+enum ChangesArg {
+    Auto,
+    WalSummaries,
+    Sum,
+    PageLsn,
+    Hash,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
 enum CheckpointArg {
     Fast,
     Spread,
@@ -169,7 +197,11 @@ fn print_grants(dsn: Option<&str>) -> Result<ExitCode> {
 
 fn tell_source(record: &BackupRecord, console: &Console) {
     let reason = record.source.reason.as_deref().unwrap_or("no reason was noted");
-    console.info(&format!("the pages came by {}: {reason}", record.source.kind));
+    console.info(format!("the pages came by {}: {reason}", record.source.kind));
+    if let (Some(base), Some(changes)) = (&record.base, &record.source.changes) {
+        let (by, reason) = (&changes.by, &changes.reason);
+        console.info(format!("what changed since backup {base} was found by {by}: {reason}"));
+    }
 }
 
 fn options(args: Args, console: &Console) -> Result<BackupOptions> {
@@ -195,6 +227,21 @@ fn options(args: Args, console: &Console) -> Result<BackupOptions> {
             SourceArg::Sql => Source::Sql,
             SourceArg::Replication => Source::Replication,
             SourceArg::Local => Source::Local,
+        };
+    }
+    options.base = match (args.full, args.base) {
+        (true, _) => Base::None,
+        (false, Some(id)) => Base::Backup(id),
+        (false, None) => Base::Newest,
+    };
+    let changes = |text: &str| ChangesArg::from_str(text, false);
+    if let Some(changes) = settings.value(args.changes, "changes", changes)? {
+        options.changes = match changes {
+            ChangesArg::Auto => ChangeDetection::Auto,
+            ChangesArg::WalSummaries => ChangeDetection::WalSummaries,
+            ChangesArg::Sum => ChangeDetection::Sum,
+            ChangesArg::PageLsn => ChangeDetection::PageLsn,
+            ChangesArg::Hash => ChangeDetection::Hash,
         };
     }
     options.data_directory =

@@ -15,6 +15,7 @@ const KEYS: &[&str] = &[
     "dsn",
     "compression",
     "jobs",
+    "changes",
     "checkpoint",
     "max-rate",
     "pgdata",

@@ -7,6 +7,7 @@ mod config;
 mod damage;
 mod end_to_end;
 mod front;
+mod incremental;
 mod kill;
 mod prefetch;
 mod refused;

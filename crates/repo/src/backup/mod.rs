@@ -22,7 +22,7 @@ pub use examine::PageCheck;
 pub use pack::{IndexedFrame, PackIndex, Piece};
 pub use reader::{BackupReader, StoredFrames};
 pub use record::{
-    BackupIntent, BackupRecord, BackupSize, BackupSpan, DamageReport, DamagedPage, ServerFacts,
-    ShardRecord, SourceFacts, TablespaceRecord,
+    BackupIntent, BackupRecord, BackupSize, BackupSpan, ChangeFacts, DamageReport, DamagedPage,
+    ServerFacts, ShardRecord, SourceFacts, TablespaceRecord,
 };
 pub use writer::{BackupWriter, FileNumber, WriterOptions};

@@ -115,6 +115,19 @@ pub struct SourceFacts {
     pub server: String,
     /// How the WAL that it needs came into the repository: `stream` or `archive`.
     pub wal: String,
+    /// How it was found out what had changed since the base; none without a base.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<ChangeFacts>,
+}
+
+/// How it was found out what had changed since the base.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeFacts {
+    /// By what: `wal-summaries` are the server's own, `sum` those that lie beside archived WAL,
+    /// `page-lsn` the positions in the pages' headers; `hash` is reading and comparing everything.
+    pub by: String,
+    /// Why in this way and no other, for people.
+    pub reason: String,
 }
 
 /// One tablespace.

@@ -132,6 +132,7 @@ async fn take(
             from_standby: false,
             server: "test".into(),
             wal: "stream".into(),
+            changes: None,
         },
         tablespaces: Vec::new(),
         size: written.size,

@@ -121,6 +121,7 @@ pub(crate) fn record(written: Written) -> BackupRecord {
             from_standby: false,
             server: "/run/postgresql:5432".to_owned(),
             wal: "stream".to_owned(),
+            changes: None,
         },
         tablespaces: vec![TablespaceRecord { oid: 16385, location: "/srv/tables \u{e9}".into() }],
         size: written.size,

@@ -1,8 +1,11 @@
 use walbrook_replication::Session;
+use walbrook_types::TimelineId;
+use walbrook_wal::TimelineHistory;
 
+use crate::backup::parse_history;
 use crate::backup::server::Server;
-use crate::backup::source::{LocalSource, SqlSource};
-use crate::{BackupOptions, Error, ErrorKind, Progress, Result, Source};
+use crate::backup::source::{LocalSource, PageSource, SqlSource};
+use crate::{BackupOptions, ChangeDetection, Error, ErrorKind, Progress, Result, Source};
 
 /// The source of a backup, connected.
 pub(crate) struct Chosen {
@@ -19,6 +22,32 @@ pub(crate) enum Connected {
 }
 
 impl Connected {
+    /// Refuses a way to find changes that the source has no use for.
+    pub(crate) fn can_detect(&self, changes: ChangeDetection) -> Result<()> {
+        let any = matches!(changes, ChangeDetection::Auto | ChangeDetection::Hash);
+        if any || !matches!(self, Self::Replication(_)) {
+            return Ok(());
+        }
+        let message = format!(
+            "--changes {} needs --source sql or local: the replication protocol sends every page",
+            changes.name()
+        );
+        Err(Error::new(ErrorKind::Invalid, message))
+    }
+
+    /// Where the server's timeline comes from.
+    pub(crate) async fn history(&mut self, timeline: TimelineId) -> Result<TimelineHistory> {
+        let file = match self {
+            _ if timeline == TimelineId::FIRST => None,
+            Self::Replication(session) => {
+                Some(session.timeline_history(timeline).await?.content.to_vec())
+            }
+            Self::Sql(source) => source.timeline_history(timeline).await?,
+            Self::Local(source) => source.timeline_history(timeline).await?,
+        };
+        parse_history(timeline, file.as_deref())
+    }
+
     /// As the backup's record names it.
     pub(crate) fn kind(&self) -> &'static str {
         match self {

@@ -5,27 +5,34 @@
 //! [`wal_stream`] brings the WAL that they need into the archive, or the server's own archiver
 //! does. The backup exists when both are complete.
 
+mod base;
+mod changes;
 mod choose;
 mod copy;
 mod manifest_check;
 mod options;
 mod pages;
+mod reading;
 mod replication;
 mod segment_buffer;
 mod server;
 pub mod source;
 mod wal_stream;
 
-pub use options::{BackupOptions, Source, WalMode};
+pub use options::{BackupOptions, Base, ChangeDetection, Source, WalMode};
 
 use jiff::Timestamp;
 use walbrook_page::ControlFile;
 use walbrook_repo::{
-    BackupId, BackupIntent, BackupRecord, BackupSpan, BackupWriter, Cluster, Repository,
-    SourceFacts, TablespaceRecord, UncommittedBackup, WalArchive, WriterOptions, Written,
+    BackupId, BackupIntent, BackupReader, BackupRecord, BackupSpan, BackupWriter, BaseIndex,
+    ChangeFacts, Cluster, Repository, SourceFacts, TablespaceRecord, UncommittedBackup, WalArchive,
+    WriterOptions, Written,
 };
 use walbrook_types::{BackupLabel, Lsn, TimelineId, WalFileName};
+use walbrook_wal::TimelineHistory;
 
+use crate::backup::base::choose_base;
+use crate::backup::changes::{Changes, Detector};
 use crate::backup::choose::{Chosen, Connected, choose};
 use crate::backup::pages::PageCopier;
 use crate::backup::server::Server;
@@ -38,23 +45,29 @@ use crate::{Error, ErrorKind, Phase, Progress, Result, VERSION};
 /// The file that is read last.
 const CONTROL_FILE: &str = "global/pg_control";
 
-/// Takes a full backup and returns its record.
+/// Takes a backup and returns its record.
+///
+/// Every backup is complete by itself. What an older one has stored already, its base, it refers to,
+/// whole files and single pages; what is proven to be unchanged since then need not even be read.
 ///
 /// When this returns the backup is durable and can be restored with nothing but the repository.
 /// Dropping the future abandons it: what was stored so far stays, invisible, until it is expired.
 pub async fn backup(options: &BackupOptions, progress: &dyn Progress) -> Result<BackupRecord> {
     let started_at = Timestamp::now();
-    let Chosen { source, server, reason } = choose(options, progress).await?;
+    let Chosen { mut source, server, reason } = choose(options, progress).await?;
     let cluster = open_cluster(options).await?;
     let system = server.system_record();
     cluster.register_system(&system, options.new_system).await?;
     let archive = cluster.wal(&system).with_compression(options.codec, options.jobs);
 
+    source.can_detect(options.changes)?;
+    let history = source.history(server.timeline).await?;
+    let base = choose_base(&cluster, options, &server, &history).await?;
     let intent = BackupIntent {
         id: BackupId::generate(started_at),
         cluster: options.cluster.clone(),
         system_identifier: system.system_identifier,
-        base: None,
+        base: base.as_ref().map(|base| base.id.clone()),
         resumes: Vec::new(),
         host: host_name(),
         pid: std::process::id(),
@@ -62,7 +75,7 @@ pub async fn backup(options: &BackupOptions, progress: &dyn Progress) -> Result<
         walbrook_version: VERSION.to_owned(),
     };
     let run = Run { options, progress, server, cluster, archive, intent };
-    run.take(source, reason).await
+    run.take(source, reason, base).await
 }
 
 async fn open_cluster(options: &BackupOptions) -> Result<Cluster> {
@@ -104,20 +117,30 @@ struct Taken {
     label: BackupLabel,
     control: ControlFile,
     tablespaces: Vec<TablespaceRecord>,
+    changes: Option<ChangeFacts>,
     wal: Wal,
 }
 
 impl Run<'_> {
-    async fn take(self, connected: Connected, reason: String) -> Result<BackupRecord> {
+    async fn take(
+        self,
+        connected: Connected,
+        reason: String,
+        base: Option<BackupRecord>,
+    ) -> Result<BackupRecord> {
         let reservation = self.reserve_wal().await?;
         let wal_kind = if reservation.is_some() { "stream" } else { "archive" };
         let kind = connected.kind();
-        let writer = BackupWriter::begin(
+        let mut writer = BackupWriter::begin(
             &self.cluster,
             self.intent.clone(),
             WriterOptions { codec: self.options.codec, workers: self.options.jobs, check: None },
         )
         .await?;
+        // Behind the intent, which keeps expiry from it.
+        if let Some(index) = self.open_base(base).await? {
+            writer.set_base(index)?;
+        }
         let taken = match connected {
             Connected::Replication(session) => {
                 self.take_over_replication(session, writer, reservation).await?
@@ -125,7 +148,8 @@ impl Run<'_> {
             Connected::Sql(source) => self.take_from(*source, writer, reservation).await?,
             Connected::Local(source) => self.take_from(*source, writer, reservation).await?,
         };
-        let Taken { stored, start, stop, stopped_at, label, control, tablespaces, wal } = taken;
+        let Taken { stored, start, stop, stopped_at, label, control, tablespaces, changes, wal } =
+            taken;
 
         self.progress.begin(Phase::WaitForWal, None);
         let facts = self.finish_wal(wal, start.1, (start.0, stop.0)).await?;
@@ -147,6 +171,7 @@ impl Run<'_> {
             from_standby: label.from_standby,
             server: self.server.peer.clone(),
             wal: wal_kind.to_owned(),
+            changes,
         };
         let record = stored
             .commit(|Written { intent, size, damage, manifest }| BackupRecord {
@@ -178,16 +203,33 @@ impl Run<'_> {
         self.progress.begin(Phase::Checkpoint, None);
         let begun = source.begin(&self.options.label, self.options.checkpoint).await?;
         let start = (begun.lsn, begun.timeline);
-        if let Some(history) = source.timeline_history(begun.timeline).await? {
+        let history_file = source.timeline_history(begun.timeline).await?;
+        let history = parse_history(begun.timeline, history_file.as_deref())?;
+        if let Some(content) = history_file {
             let name = WalFileName::TimelineHistory { timeline: begun.timeline };
-            self.archive.put_bytes(name, history.into()).await?;
+            self.archive.put_bytes(name, content.into()).await?;
         }
         let mut wal = self.begin_wal(reservation, start).await?;
+        let (changes, facts) = match writer.base() {
+            Some(base) => {
+                let detector = Detector {
+                    options: self.options,
+                    server: &self.server,
+                    archive: &self.archive,
+                    base,
+                    start: begun.lsn,
+                    history: &history,
+                };
+                let (changes, facts) = watched(&mut wal, detector.detect()).await?;
+                (changes, Some(facts))
+            }
+            None => (Changes::Compare, None),
+        };
         let list = watched(&mut wal, source.files()).await?;
         self.progress.begin(Phase::Copy, Some(list.bytes()));
         // The source checks pages itself, for it can read a torn one again.
         let (progress, max_rate) = (self.progress, self.options.max_rate);
-        let mut copier = PageCopier { writer: &mut writer, progress, max_rate };
+        let mut copier = PageCopier::new(&mut writer, progress, max_rate, &changes);
         watched(&mut wal, copier.run(&mut source, list)).await?;
         let control_file = source.control_file().await?;
         let control = ControlFile::parse(&control_file.bytes).map_err(|e| {
@@ -210,7 +252,29 @@ impl Run<'_> {
         self.progress.begin(Phase::Finish, None);
         let stored = watched(&mut wal, async { Ok(writer.finish(|_| Ok(())).await?) }).await?;
         let tablespaces = begun.tablespaces;
-        Ok(Taken { stored, start, stop, stopped_at, label, control, tablespaces, wal })
+        let changes = facts;
+        Ok(Taken { stored, start, stop, stopped_at, label, control, tablespaces, changes, wal })
+    }
+
+    /// The files of the base. One that is gone or damaged by now is none, unless it was asked for.
+    async fn open_base(&self, base: Option<BackupRecord>) -> Result<Option<BaseIndex>> {
+        let Some(base) = base else { return Ok(None) };
+        let id = base.id.clone();
+        match BaseIndex::open(&BackupReader::new(&self.cluster, base)).await {
+            Ok(index) => Ok(Some(index)),
+            Err(error) => {
+                let gone = matches!(
+                    error.kind(),
+                    walbrook_repo::ErrorKind::NotFound | walbrook_repo::ErrorKind::Corrupt
+                );
+                if !gone || self.options.base != Base::Newest {
+                    return Err(error.into());
+                }
+                self.progress
+                    .warn(&format!("copying everything, for backup {id} can't be read: {error}"));
+                Ok(None)
+            }
+        }
     }
 
     /// The server keeps its WAL; from here on it comes.
@@ -265,6 +329,15 @@ async fn watched<T>(wal: &mut Wal, part: impl Future<Output = Result<T>>) -> Res
             error = streaming.failure() => Err(error),
         },
     }
+}
+
+/// The history of a timeline, by its file; the first timeline has none.
+fn parse_history(timeline: TimelineId, file: Option<&[u8]>) -> Result<TimelineHistory> {
+    let Some(file) = file else { return Ok(TimelineHistory::root(timeline)) };
+    TimelineHistory::parse(timeline, &String::from_utf8_lossy(file)).map_err(|e| {
+        let message = format!("the server's history of timeline {timeline} can't be read: {e}");
+        Error::new(ErrorKind::Server, message).with_source(e)
+    })
 }
 
 /// What the server said at different times must fit together.

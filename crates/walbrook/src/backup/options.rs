@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use walbrook_replication::{Checkpoint, ConnInfo};
-use walbrook_repo::Codec;
+use walbrook_repo::{BackupId, Codec};
 use walbrook_store::StoreUrl;
 
 /// How the WAL that a backup needs comes into the repository.
@@ -33,6 +33,52 @@ pub enum Source {
     Replication,
     /// From the data directory, on the server's own host.
     Local,
+}
+
+/// The backup that a new one is compared with: what that one has stored is not stored again.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Base {
+    /// The newest that is part of this server's past, if there is one.
+    #[default]
+    Newest,
+    /// This one.
+    Backup(BackupId),
+    /// None: everything is copied and stored.
+    None,
+}
+
+/// How it is found out what has changed since the base.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum ChangeDetection {
+    /// By [`Hash`](Self::Hash); the others, which read less or store less, are to be asked for.
+    #[default]
+    Auto,
+    /// By the WAL summaries of PostgreSQL 17 and later, with `summarize_wal` on. Unchanged pages are
+    /// not read.
+    WalSummaries,
+    /// By the summaries that lie beside the archived WAL, of any version; segments that are not
+    /// archived are read from the server. Unchanged pages are not read.
+    Sum,
+    /// By the LSN in each page's header. Every page is read, and pages that differ from the base's in
+    /// hint bits only are not stored. See [`PageLsnFilter`](walbrook_delta::PageLsnFilter) for what it
+    /// can't see.
+    PageLsn,
+    /// By their content: every page is read and compared.
+    Hash,
+}
+
+impl ChangeDetection {
+    /// As `--changes` and the backup's record name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::WalSummaries => "wal-summaries",
+            Self::Sum => "sum",
+            Self::PageLsn => "page-lsn",
+            Self::Hash => "hash",
+        }
+    }
 }
 
 /// What to back up, to where, and how.
@@ -68,6 +114,10 @@ pub struct BackupOptions {
     pub annotations: BTreeMap<String, String>,
     /// How content is compressed.
     pub codec: Codec,
+    /// The backup that this one is compared with.
+    pub base: Base,
+    /// How it is found out what has changed since then.
+    pub changes: ChangeDetection,
     /// Where the pages come from.
     pub source: Source,
     /// The server's data directory, when it is on this machine: for [`Source::Local`].
@@ -97,6 +147,8 @@ impl BackupOptions {
             label: "walbrook".to_owned(),
             annotations: BTreeMap::new(),
             codec: Codec::default(),
+            base: Base::Newest,
+            changes: ChangeDetection::Auto,
             source: Source::Auto,
             data_directory: None,
             jobs: std::thread::available_parallelism().map_or(1, usize::from),

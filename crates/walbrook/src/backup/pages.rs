@@ -7,6 +7,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use walbrook_repo::{BackupWriter, DamageReport, Entry, EntryKind};
 
+use crate::backup::changes::Changes;
+use crate::backup::reading::{Plans, Reading};
 use crate::backup::source::{
     FileContents, FileInfo, FileKind, FileList, PageSource, Piece, ReadEnd, ReadRequest,
 };
@@ -16,15 +18,45 @@ use crate::{Error, ErrorKind, Progress, Result};
 /// worth a statement even where files are small.
 const AHEAD: usize = 8192;
 
+/// Parts of files that are requested ahead at most: a file can have very many.
+const PARTS_AHEAD: usize = 1 << 17;
+
 /// Moves what a page source reads into a writer.
 pub(crate) struct PageCopier<'a> {
-    pub(crate) writer: &'a mut BackupWriter,
-    pub(crate) progress: &'a dyn Progress,
+    writer: &'a mut BackupWriter,
+    progress: &'a dyn Progress,
     /// In KiB per second.
-    pub(crate) max_rate: Option<u32>,
+    max_rate: Option<u32>,
+    plans: Plans<'a>,
 }
 
-impl PageCopier<'_> {
+/// A file that was requested.
+struct Waiting {
+    file: FileInfo,
+    reading: Reading,
+}
+
+impl Waiting {
+    fn parts(&self) -> usize {
+        match &self.reading {
+            Reading::Parts(parts) => parts.len(),
+            _ => 1,
+        }
+    }
+}
+
+impl<'a> PageCopier<'a> {
+    /// With what is known of the changes since the writer's base.
+    pub(crate) fn new(
+        writer: &'a mut BackupWriter,
+        progress: &'a dyn Progress,
+        max_rate: Option<u32>,
+        changes: &'a Changes,
+    ) -> Self {
+        let plans = Plans::new(changes, writer.base().cloned());
+        Self { writer, progress, max_rate, plans }
+    }
+
     /// Takes all files of the list.
     pub(crate) async fn run(
         &mut self,
@@ -34,32 +66,43 @@ impl PageCopier<'_> {
         let (requests, receiver) = mpsc::channel(AHEAD);
         let mut requests = Some(requests);
         let mut pieces = source.read(receiver).await?;
-        let mut waiting: VecDeque<FileInfo> = VecDeque::new();
+        let mut waiting = VecDeque::new();
+        let mut parts = 0;
         let mut throttle = Throttle::new(self.max_rate);
-        self.request(&mut list, &mut requests, &mut waiting)?;
-        let mut begun = false;
+        self.request(&mut list, &mut requests, &mut waiting, &mut parts)?;
+        let mut open = None;
         while let Some(piece) = pieces.next().await? {
-            let file = waiting.front().ok_or_else(disorder)?;
+            let Waiting { file, reading } = waiting.front().ok_or_else(disorder)?;
             match piece {
-                Piece::Data { bytes, .. } => {
-                    if !std::mem::replace(&mut begun, true) {
-                        self.writer.begin_file(&file.path, file.mode, file.mtime)?;
-                    }
-                    self.writer.write(&bytes).await?;
+                Piece::Data { offset, bytes } => {
+                    let number = match open {
+                        Some(number) => number,
+                        None => *open.insert(self.plans.open(self.writer, file)?),
+                    };
+                    self.plans.store(self.writer, number, file, reading, offset, &bytes).await?;
                     self.progress.advance(bytes.len() as u64);
                     throttle.pass(bytes.len()).await;
                 }
                 Piece::End(end) => {
                     // An empty one is there still; one that is gone was removed by WAL.
-                    if !begun && end != ReadEnd::Vanished {
-                        self.writer.begin_file(&file.path, file.mode, file.mtime)?;
+                    if open.is_none() && end != ReadEnd::Vanished {
+                        open = Some(self.plans.open(self.writer, file)?);
                     }
-                    if begun || end != ReadEnd::Vanished {
-                        self.writer.end_file()?;
+                    if let Some(number) = open.take() {
+                        let size = match end {
+                            ReadEnd::Complete => file.size,
+                            ReadEnd::Shorter(size) => size,
+                            // It can't be, once something of it was read.
+                            ReadEnd::Vanished => return Err(disorder()),
+                        };
+                        self.plans.close(self.writer, number, reading, size)?;
                     }
-                    begun = false;
-                    waiting.pop_front();
-                    self.request(&mut list, &mut requests, &mut waiting)?;
+                    if let Reading::Parts(read) = reading {
+                        let read: u64 = read.iter().map(|range| range.end - range.start).sum();
+                        self.progress.advance(file.size.saturating_sub(read));
+                    }
+                    parts -= waiting.pop_front().map_or(0, |done: Waiting| done.parts());
+                    self.request(&mut list, &mut requests, &mut waiting, &mut parts)?;
                 }
             }
         }
@@ -69,15 +112,16 @@ impl PageCopier<'_> {
         }
     }
 
-    /// Requests files while there is room, and stores what needs no reading. Only between two
-    /// files: the writer takes one at a time.
+    /// Requests files while there is room, and stores what needs no reading.
     fn request(
         &mut self,
         list: &mut FileList,
         requests: &mut Option<mpsc::Sender<ReadRequest>>,
-        waiting: &mut VecDeque<FileInfo>,
+        waiting: &mut VecDeque<Waiting>,
+        parts: &mut usize,
     ) -> Result<()> {
         while waiting.len() < AHEAD
+            && *parts < PARTS_AHEAD
             && let Some(sender) = requests
         {
             let Some(file) = list.next()? else {
@@ -93,15 +137,26 @@ impl PageCopier<'_> {
                 }
                 // What it has got since is for the WAL to bring.
                 FileKind::File if *size == 0 => {
-                    self.writer.begin_file(path, *mode, *mtime)?;
-                    self.writer.end_file()?;
+                    let number = self.writer.open_file(path, *mode, *mtime, None)?;
+                    self.writer.close_file(number, 0)?;
                 }
                 FileKind::File => {
-                    let whole = 0..*size;
-                    let request =
-                        ReadRequest { path: Arc::from(path.as_str()), ranges: vec![whole] };
+                    let reading = self.plans.reading(&file)?;
+                    let ranges = match &reading {
+                        Reading::Reused => {
+                            let number = self.plans.open(self.writer, &file)?;
+                            self.plans.close(self.writer, number, &reading, *size)?;
+                            self.progress.advance(*size);
+                            continue;
+                        }
+                        Reading::Parts(parts) => parts.clone(),
+                        Reading::Whole | Reading::Filtered(_) => std::iter::once(0..*size).collect(),
+                    };
+                    let request = ReadRequest { path: Arc::from(path.as_str()), ranges };
                     sender.try_send(request).map_err(|_| disorder())?;
-                    waiting.push_back(file);
+                    let next = Waiting { file, reading };
+                    *parts += next.parts();
+                    waiting.push_back(next);
                 }
             }
         }

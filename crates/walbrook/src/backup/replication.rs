@@ -2,13 +2,13 @@
 
 use jiff::Timestamp;
 use walbrook_replication::{BaseBackup, BaseBackupOptions, ManifestChecksums, Session};
-use walbrook_repo::{BackupWriter, PageCheck, TablespaceRecord, WalArchive};
+use walbrook_repo::{BackupWriter, ChangeFacts, PageCheck, TablespaceRecord, WalArchive};
 use walbrook_types::{Lsn, TimelineId, WalFileName};
 
 use crate::backup::copy::{Copied, Copier};
 use crate::backup::wal_stream::WalReservation;
 use crate::backup::{Run, Taken, check_positions, watched};
-use crate::{Phase, Progress, Result};
+use crate::{ChangeDetection, Phase, Progress, Result};
 
 impl Run<'_> {
     pub(super) async fn take_over_replication(
@@ -17,6 +17,11 @@ impl Run<'_> {
         mut writer: BackupWriter,
         reservation: Option<WalReservation>,
     ) -> Result<Taken> {
+        // Every page comes; the writer compares each with the base's.
+        let changes = writer.base().map(|_| ChangeFacts {
+            by: ChangeDetection::Hash.name().to_owned(),
+            reason: "the replication protocol sends every page".to_owned(),
+        });
         store_history(&mut session, &self.archive, self.server.timeline).await?;
         self.progress.begin(Phase::Checkpoint, None);
         let mut base = session.base_backup(&self.protocol_options()).await?;
@@ -40,7 +45,7 @@ impl Run<'_> {
             watched(&mut wal, async { Ok(writer.finish(|entry| manifest.inspect(entry)).await?) })
                 .await?;
         manifest.finish()?;
-        Ok(Taken { stored, start, stop, stopped_at, label, control, tablespaces, wal })
+        Ok(Taken { stored, start, stop, stopped_at, label, control, tablespaces, changes, wal })
     }
 
     fn protocol_options(&self) -> BaseBackupOptions {

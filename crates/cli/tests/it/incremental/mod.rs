@@ -1,0 +1,3 @@
+//! Incremental backups.
+
+mod visibility;
