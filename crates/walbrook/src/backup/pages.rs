@@ -150,7 +150,9 @@ impl<'a> PageCopier<'a> {
                             continue;
                         }
                         Reading::Parts(parts) => parts.clone(),
-                        Reading::Whole | Reading::Filtered(_) => std::iter::once(0..*size).collect(),
+                        Reading::Whole | Reading::Filtered(_) => {
+                            std::iter::once(0..*size).collect()
+                        }
                     };
                     let request = ReadRequest { path: Arc::from(path.as_str()), ranges };
                     sender.try_send(request).map_err(|_| disorder())?;
