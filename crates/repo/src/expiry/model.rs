@@ -126,10 +126,11 @@ fn backup(
     }
     match at {
         // The base has to exist still, or what is to be resumed not to be finished.
-        2 if without != Without::LookForBase => {
-            if wants != DEAD && !store.commits.contains(&wants) {
-                *uses = None;
-            }
+        2 if without != Without::LookForBase
+            && wants != DEAD
+            && !store.commits.contains(&wants) =>
+        {
+            *uses = None;
         }
         3 => {
             let parts = match wants {
