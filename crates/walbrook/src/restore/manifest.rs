@@ -56,9 +56,8 @@ impl ManifestWriter {
         if let Some(crc32c) = content.crc32c {
             // PostgreSQL writes the bytes of the number as they lie in memory.
             let swapped = crc32c.swap_bytes();
-            line += &format!(
-                ", \"Checksum-Algorithm\": \"CRC32C\", \"Checksum\": \"{swapped:08x}\""
-            );
+            line +=
+                &format!(", \"Checksum-Algorithm\": \"CRC32C\", \"Checksum\": \"{swapped:08x}\"");
         }
         line += " }";
         self.put(&line)
