@@ -309,7 +309,8 @@ mod tests {
     async fn run(jobs: usize, size: u64, paths: &[&str]) -> Vec<(u64, ReadEnd)> {
         let (sender, receiver) = mpsc::channel(paths.len());
         for path in paths {
-            let request = ReadRequest { path: Arc::from(*path), ranges: [0..size].into() };
+            let request =
+                ReadRequest { path: Arc::from(*path), ranges: std::iter::once(0..size).collect() };
             sender.try_send(request).expect("there is room");
         }
         drop(sender);
