@@ -22,6 +22,7 @@ pub struct WalArchive {
     pg_major: u32,
     codec: Codec,
     workers: usize,
+    streamed: bool,
 }
 
 /// What became of a file that was put into the archive.
@@ -54,6 +55,7 @@ impl WalArchive {
             pg_major: system.pg_version.major(),
             codec: Codec::default(),
             workers: std::thread::available_parallelism().map_or(1, |n| n.get().min(4)),
+            streamed: false,
         }
     }
 
@@ -61,6 +63,13 @@ impl WalArchive {
     pub fn with_compression(mut self, codec: Codec, workers: usize) -> Self {
         self.codec = codec;
         self.workers = workers.max(1);
+        self
+    }
+
+    /// Notes with what is put that a backup has streamed it: whoever asks whether the server's own
+    /// archiver brings its WAL here must not take it for the archiver's.
+    pub fn for_streaming(mut self) -> Self {
+        self.streamed = true;
         self
     }
 
@@ -94,6 +103,7 @@ impl WalArchive {
             system: self.system,
             segment_size: self.segment_size,
             pg_major: self.pg_major,
+            streamed: self.streamed,
         };
         let (codec, workers) = (self.codec, self.workers);
         let encoded = tokio::task::spawn_blocking(move || {

@@ -70,7 +70,7 @@ impl<'a> ContentScanner<'a> {
 }
 
 fn check_header(source: &WalSource, bytes: &[u8]) -> Result<()> {
-    let WalSource { name, system, segment_size, pg_major } = *source;
+    let WalSource { name, system, segment_size, pg_major, .. } = *source;
     let wrong = |what: String| Err(Error::new(ErrorKind::Invalid, format!("{name} {what}")));
     let header = match SegmentHeader::parse(bytes) {
         Ok(header) => header,

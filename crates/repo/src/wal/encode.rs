@@ -39,6 +39,7 @@ pub(crate) struct WalSource {
     pub(crate) system: SystemId,
     pub(crate) segment_size: WalSegmentSize,
     pub(crate) pg_major: u32,
+    pub(crate) streamed: bool,
 }
 
 /// Reads a WAL file to its end and makes an object of it, compressing on up to `workers` threads.
@@ -74,6 +75,7 @@ pub(crate) fn encode(
         size,
         blake3: Digest::finish(&hasher),
         archived_at: Timestamp::now(),
+        streamed: source.streamed,
         content,
     };
     parts.push(encode_info(&info)?);

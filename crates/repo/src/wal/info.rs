@@ -21,6 +21,9 @@ pub struct WalInfo {
     pub blake3: Digest,
     /// When it was archived, by the clock of the machine that did.
     pub archived_at: Timestamp,
+    /// Whether a backup streamed it, and no archiver brought it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub streamed: bool,
     /// What is in it, for a segment or a part of one.
     pub content: Option<SegmentContent>,
 }

@@ -58,7 +58,8 @@ pub async fn backup(options: &BackupOptions, progress: &dyn Progress) -> Result<
     let cluster = open_cluster(options).await?;
     let system = server.system_record();
     cluster.register_system(&system, options.new_system).await?;
-    let archive = cluster.wal(&system).with_compression(options.codec, options.jobs);
+    let archive =
+        cluster.wal(&system).with_compression(options.codec, options.jobs).for_streaming();
 
     source.can_detect(options.changes)?;
     let history = source.history(server.timeline).await?;

@@ -181,6 +181,7 @@ impl<'a> PageCopier<'a> {
     /// Stores a file that is at hand.
     pub(crate) async fn small_file(&mut self, path: &str, file: FileContents) -> Result<()> {
         self.writer.begin_file(path, file.mode, file.mtime)?;
+        self.progress.advance(file.bytes.len() as u64);
         self.writer.write(&Bytes::from(file.bytes)).await?;
         Ok(self.writer.end_file()?)
     }

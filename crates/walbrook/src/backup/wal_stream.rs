@@ -247,7 +247,8 @@ pub(crate) async fn wait_for_archive(
 }
 
 /// Whether the server's archiver is seen to bring its WAL into this repository: one of the last
-/// complete segments before `flushed` is there.
+/// complete segments before `flushed` is there, and no backup has streamed it. An archiver that is
+/// there may serve another tool: waiting for it would be in vain.
 pub(crate) async fn archiver_is_seen(
     archive: &WalArchive,
     timeline: TimelineId,
@@ -257,7 +258,7 @@ pub(crate) async fn archiver_is_seen(
     let current = size.segment_of(flushed).0;
     for number in (current.saturating_sub(3)..current).rev() {
         let name = WalFileName::segment(timeline, SegmentNumber(number), size);
-        if archive.info(&name).await?.is_some() {
+        if archive.info(&name).await?.is_some_and(|info| !info.streamed) {
             return Ok(true);
         }
     }

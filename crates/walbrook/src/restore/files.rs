@@ -76,6 +76,7 @@ impl FileWriter {
             move || this.create_entries(&shard)
         })
         .await??;
+        progress.advance(zeros_in(&shard));
         let runs = runs_of(&shard, pieces);
         let mut tasks = stream::iter(runs)
             .map(|run| self.clone().write_run(shard.clone(), run))
@@ -301,6 +302,15 @@ fn check_files(shard: &Shard, mut written: Vec<Written>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Bytes of a shard's files that are zeros, and in their place as soon as the files are.
+fn zeros_in(shard: &Shard) -> u64 {
+    let extents = shard.entries.iter().flat_map(|entry| match &entry.kind {
+        EntryKind::File(content) => &content.extents[..],
+        _ => &[],
+    });
+    extents.filter(|extent| extent.place == Place::Zero).map(|extent| extent.len).sum()
 }
 
 /// The CRC-32C of content that is followed by so many zeros.

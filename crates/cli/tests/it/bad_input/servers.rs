@@ -67,14 +67,27 @@ fn a_server_that_refuses() {
 
 #[test]
 fn a_server_that_dies_during_the_backup() {
+    dies_during_the_backup(
+        "replication",
+        "SELECT count(*) FROM pg_stat_progress_basebackup WHERE backup_streamed > 2000000",
+    );
+    dies_during_the_backup(
+        "sql",
+        "SELECT count(*) FROM pg_stat_activity
+         WHERE query LIKE 'COPY%pg_read_binary_file%' AND pid <> pg_backend_pid() LIMIT 1",
+    );
+}
+
+/// `query` says `1` when a backup from this source is under way.
+fn dies_during_the_backup(source: &str, query: &str) {
     let scene = Scene::new();
     let newest = majors().pop().unwrap();
     let mut cluster = Cluster::builder(newest).start().unwrap();
     let conninfo = cluster.conninfo();
-    let mut command = scene.command("walbrook-backup", &["-d", &conninfo, "--max-rate", "1M"]);
+    let args = ["-d", &conninfo, "--max-rate", "1M", "--jobs", "1", "--source", source];
+    let mut command = scene.command("walbrook-backup", &args);
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     let child = command.spawn().unwrap();
-    let query = "SELECT count(*) FROM pg_stat_progress_basebackup WHERE backup_streamed > 2000000";
     let under_way = || cluster.psql("postgres", query).is_ok_and(|count| count == "1");
     wait_for("the backup to be under way", Duration::from_secs(60), under_way).unwrap();
     cluster.stop(StopMode::Kill).unwrap();

@@ -32,7 +32,8 @@ impl Place {
         );
         cluster.psql_ok("postgres", &fill).unwrap();
         let backup = || {
-            let record = scene.backup(&cluster, &[]);
+            // Each with its own packs: what is damaged is one backup's and no other's.
+            let record = scene.backup(&cluster, &["--full"]);
             cluster.psql_ok("postgres", "UPDATE t SET x = md5(x)").unwrap();
             record["id"].as_str().unwrap().to_owned()
         };

@@ -147,3 +147,16 @@ fn certificate(scene: &Scene) -> (String, String) {
     let read = |name: &str| std::fs::read_to_string(directory.join(name)).unwrap();
     (read("made.key"), read("made.crt"))
 }
+
+/// A server whose archiver serves another tool: the WAL that an earlier backup has streamed is not
+/// taken for that of an archiver, for which a backup would wait in vain.
+#[test]
+fn an_archiver_that_goes_elsewhere() {
+    let scene = Scene::new();
+    let builder = Cluster::builder(newest()).config("archive_mode", "on");
+    let cluster = builder.config("archive_command", "true").start().unwrap();
+    for _ in 0..3 {
+        let record = scene.backup(&cluster, &["--wal-timeout", "60s"]);
+        assert_eq!(record["source"]["wal"], "stream");
+    }
+}

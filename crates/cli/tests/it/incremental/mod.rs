@@ -1,3 +1,176 @@
-//! Incremental backups.
+//! Incremental backups: for each source and each way to find changes a chain of backups of a server
+//! that does of everything in between, each of which restores to the very files of the server.
 
+mod compare;
 mod visibility;
+mod workload;
+
+use serde_json::Value;
+use walbrook_testkit::{Cluster, Installation, Until};
+
+use crate::end_to_end::data::{self, Contents};
+use crate::end_to_end::{installed, oracles};
+use crate::support::Scene;
+
+#[test]
+fn every_way_on_15() {
+    installed(15).into_iter().for_each(every_way);
+}
+
+#[test]
+fn every_way_on_18() {
+    installed(18).into_iter().for_each(every_way);
+}
+
+/// A source, a way to find changes, and the name in the repository of the chain that has it.
+struct Way {
+    cluster: String,
+    source: &'static str,
+    changes: &'static str,
+    /// What the record says it was.
+    by: &'static str,
+}
+
+fn ways(installation: &Installation) -> Vec<Way> {
+    // An archive's summaries by SQL, in one chain with archived segments; locally without.
+    let mut ways = vec![
+        ("sql", "sum", "sum"),
+        ("local", "sum", "sum"),
+        ("sql", "page-lsn", "page-lsn"),
+        ("replication", "auto", "hash"),
+    ];
+    if installation.major() >= 17 {
+        ways.push(("sql", "wal-summaries", "wal-summaries"));
+    }
+    let way =
+        |(source, changes, by)| Way { cluster: format!("{source}-{changes}"), source, changes, by };
+    ways.into_iter().map(way).collect()
+}
+
+/// Backups of every way, with work in between. Nothing writes while they are taken and compared, so
+/// that what each restores to can be compared with the server file by file.
+fn every_way(installation: &Installation) {
+    let scene = Scene::new();
+    let mut builder = Cluster::builder(installation)
+        .data_checksums(true)
+        .config("autovacuum", "off")
+        .config("max_wal_size", "4GB")
+        // Where the archive lacks segments they are read from here.
+        .config("wal_keep_size", "2GB");
+    if installation.major() >= 17 {
+        builder = builder.config("summarize_wal", "on");
+    }
+    let cluster = scene.archiving(builder).start().unwrap();
+    data::fill(&cluster);
+    workload::begin(&cluster);
+    let ways = ways(installation);
+    let mut last: Vec<Value> = Vec::new();
+    for round in 0..4 {
+        workload::round(&cluster, round);
+        // Read before the backups: whoever reads rows first marks them, which changes pages.
+        let contents = (round == 3).then(|| Contents::of(&cluster));
+        cluster.psql_ok("postgres", "CHECKPOINT").unwrap();
+        // The work of two rounds between the backups before and after.
+        if round == 2 {
+            continue;
+        }
+        let mut records = Vec::new();
+        for (index, way) in ways.iter().enumerate() {
+            let record = backup(&scene, &cluster, way);
+            check_record(&record, way, last.get(index));
+            records.push(record);
+        }
+        if round == 0 {
+            // One chain has its segments archived from here on; the others have what was streamed.
+            archive_for(&scene, &cluster, &ways[0]);
+        }
+        // The first ones are full, which other tests are about.
+        for (way, record) in ways.iter().zip(&records).filter(|_| round > 0) {
+            let name = format!("{}-{round}", way.cluster);
+            let directory = restore(&scene, &cluster, &name, way, record);
+            compare::files(&cluster, &directory, &name, lsn(&record["span"]["start_lsn"]));
+            if let Some(contents) = &contents {
+                start(&scene, &cluster, &directory, &name, contents);
+            }
+            remove(&scene, &name);
+        }
+        last = records;
+    }
+}
+
+fn lsn(value: &Value) -> u64 {
+    let (high, low) = value.as_str().and_then(|text| text.split_once('/')).unwrap();
+    let half = |text| u64::from_str_radix(text, 16).unwrap();
+    half(high) << 32 | half(low)
+}
+
+#[track_caller]
+fn backup(scene: &Scene, cluster: &Cluster, way: &Way) -> Value {
+    let directory = cluster.data_dir().to_str().unwrap();
+    let mut args =
+        vec!["--cluster", &way.cluster, "--source", way.source, "--changes", way.changes];
+    if way.source == "local" {
+        args.extend(["--pgdata", directory]);
+    }
+    scene.backup(cluster, &args)
+}
+
+#[track_caller]
+fn check_record(record: &Value, way: &Way, base: Option<&Value>) {
+    let name = &way.cluster;
+    assert_eq!(record["source"]["kind"], way.source, "{name}");
+    assert_eq!(record["damage"]["pages"], 0, "{name}: {}", record["damage"]);
+    let Some(base) = base else {
+        assert_eq!(record["base"], Value::Null, "{name}");
+        return;
+    };
+    assert_eq!(record["base"], base["id"], "{name}");
+    let changes = &record["source"]["changes"];
+    assert_eq!(changes["by"], way.by, "{name}: {changes}");
+    let (all, reused) = (&record["size"]["database_bytes"], &record["size"]["reused_bytes"]);
+    let (all, reused) = (all.as_u64().unwrap(), reused.as_u64().unwrap());
+    assert!(reused > all / 3, "{name}: {reused} of {all} bytes are shared with the base");
+}
+
+/// Lets the server archive into the chain of this way.
+fn archive_for(scene: &Scene, cluster: &Cluster, way: &Way) {
+    let command = scene.archive_command().replace(Scene::CLUSTER, &way.cluster);
+    cluster.append_config(&[("archive_command", &command)]).unwrap();
+    cluster.psql_ok("postgres", "SELECT pg_reload_conf()").unwrap();
+    scene.archive_now(cluster);
+}
+
+fn restore(
+    scene: &Scene,
+    cluster: &Cluster,
+    name: &str,
+    way: &Way,
+    record: &Value,
+) -> std::path::PathBuf {
+    let id = record["id"].as_str().unwrap();
+    let args = ["--cluster", &way.cluster, "--backup", id, "--target", "immediate"];
+    data::restore(scene, cluster, name, &[&args[..], &["--target-action", "promote"]].concat())
+}
+
+/// What was restored runs, holds the same rows, and PostgreSQL's own checks find nothing.
+fn start(
+    scene: &Scene,
+    cluster: &Cluster,
+    directory: &std::path::Path,
+    name: &str,
+    contents: &Contents,
+) {
+    let mut restored = scene.adopt(cluster, directory).until(Until::Promoted).start().unwrap();
+    contents.assert_in(&restored, name);
+    oracles::check_relations(&restored);
+    oracles::check_pages(&mut restored);
+}
+
+fn remove(scene: &Scene, name: &str) {
+    for entry in std::fs::read_dir(scene.path("")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().is_some_and(|file| file.to_string_lossy().starts_with(name)) {
+            std::fs::remove_dir_all(path).unwrap();
+        }
+    }
+}
