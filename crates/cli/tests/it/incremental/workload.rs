@@ -73,7 +73,7 @@ fn recreate(cluster: &Cluster, round: u64) {
     let run = |database: &str, sql: &str| {
         cluster.psql_ok(database, sql).unwrap_or_else(|e| panic!("{e}\n{sql}"));
     };
-    let strategy = if round % 2 == 0 { "file_copy" } else { "wal_log" };
+    let strategy = if round.is_multiple_of(2) { "file_copy" } else { "wal_log" };
     run("postgres", "DROP DATABASE IF EXISTS again");
     run("postgres", "CREATE DATABASE again TEMPLATE mould OID = 900000 STRATEGY file_copy");
     // Before the first base it differs from its template, after it is the template's again.
