@@ -51,7 +51,8 @@ pub enum Base {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum ChangeDetection {
-    /// By [`Hash`](Self::Hash); the others, which read less or store less, are to be asked for.
+    /// By the first of [`WalSummaries`](Self::WalSummaries), [`Sum`](Self::Sum) and
+    /// [`Hash`](Self::Hash) that is proven to know every change since the base.
     #[default]
     Auto,
     /// By the WAL summaries of PostgreSQL 17 and later, with `summarize_wal` on. Unchanged pages are

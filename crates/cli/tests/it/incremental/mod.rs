@@ -18,6 +18,16 @@ fn every_way_on_15() {
 }
 
 #[test]
+fn every_way_on_16() {
+    installed(16).into_iter().for_each(every_way);
+}
+
+#[test]
+fn every_way_on_17() {
+    installed(17).into_iter().for_each(every_way);
+}
+
+#[test]
 fn every_way_on_18() {
     installed(18).into_iter().for_each(every_way);
 }
@@ -32,16 +42,13 @@ struct Way {
 }
 
 fn ways(installation: &Installation) -> Vec<Way> {
-    // An archive's summaries by SQL, in one chain with archived segments; locally without.
-    let mut ways = vec![
-        ("sql", "sum", "sum"),
-        ("local", "sum", "sum"),
-        ("sql", "page-lsn", "page-lsn"),
-        ("replication", "auto", "hash"),
-    ];
-    if installation.major() >= 17 {
-        ways.push(("sql", "wal-summaries", "wal-summaries"));
-    }
+    // By SQL with archived segments; locally with those that are read from the server.
+    let has_summaries = installation.major() >= 17;
+    let mut ways = vec![("sql", "page-lsn", "page-lsn"), ("replication", "auto", "hash")];
+    match has_summaries {
+        true => ways.splice(0..0, [("sql", "sum", "sum"), ("local", "auto", "wal-summaries")]),
+        false => ways.splice(0..0, [("sql", "auto", "sum"), ("local", "sum", "sum")]),
+    };
     let way =
         |(source, changes, by)| Way { cluster: format!("{source}-{changes}"), source, changes, by };
     ways.into_iter().map(way).collect()

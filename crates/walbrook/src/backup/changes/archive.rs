@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use bytes::Bytes;
+use futures::{StreamExt, stream};
 use walbrook_delta::{ChangeMap, ChangeMapBuilder, Span};
 use walbrook_replication::Session;
 use walbrook_types::{SegmentNumber, WalFileName, WalSegmentSize};
@@ -12,29 +13,37 @@ use super::{Detector, unknown};
 use crate::backup::source::session::{open, read_pieces};
 use crate::{Error, ErrorKind, Result};
 
-/// Bytes of segments that are read from the server at most, because the archive has not got them.
-const LIVE: u64 = 1 << 30;
+/// Summaries that are fetched at once.
+const AHEAD: usize = 8;
 
 /// Bytes that are read at once.
 const PIECE: u64 = 1 << 20;
 
 impl Detector<'_> {
     /// The map of the archive's summaries. Segments that the archive lacks, as it always lacks the one
-    /// that is being written, are read from the server.
-    pub(super) async fn map_of_archive(&self, span: Span) -> Result<ChangeMap> {
+    /// that is being written, are read from the server: up to `live` bytes.
+    pub(super) async fn map_of_archive(&self, span: Span, live: u64) -> Result<ChangeMap> {
         let mut builder = ChangeMapBuilder::new(span);
         let (from, to) = (builder.span().from(), builder.span().to());
         if from < to {
             let size = self.archive.segment_size();
             let (first, last) = (size.segment_of(from), size.segment_before(to));
             let mut merged: Option<WalSummary> = None;
-            let mut live = Live { detector: self, session: None, left: LIVE };
-            for number in (first.0..=last.0).map(SegmentNumber) {
-                // The segment in which a timeline ends is gone on with on the next one.
-                let end = number.end(size).min(to);
-                let timeline = self.history.timeline_of(end - 1);
-                let name = WalFileName::segment(timeline, number, size);
-                let summary = match self.archive.summary(name, self.options.jobs).await? {
+            let mut live = Live { detector: self, session: None, left: live };
+            // The segment in which a timeline ends is gone on with on the next one.
+            let name = |number: SegmentNumber| {
+                let timeline = self.history.timeline_of(number.end(size).min(to) - 1);
+                WalFileName::segment(timeline, number, size)
+            };
+            let mut archived = stream::iter((first.0..=last.0).map(SegmentNumber))
+                .map(|number| async move {
+                    let summary = self.archive.summary(name(number), self.options.jobs).await;
+                    (number, summary)
+                })
+                .buffered(AHEAD);
+            while let Some((number, summary)) = archived.next().await {
+                let name = name(number);
+                let summary = match summary? {
                     Some(summary) => summary,
                     None => live.summary(name, size).await?,
                 };
