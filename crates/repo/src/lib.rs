@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 mod backup;
+pub mod checksum;
 mod cluster;
 mod codec;
 mod digest;

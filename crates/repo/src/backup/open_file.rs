@@ -3,7 +3,7 @@ use std::ops::Range;
 use crate::backup::batch::Target;
 use crate::backup::compare::Known;
 use crate::manifest::{Entry, EntryKind, Extent, FileContent, Place, extents};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, checksum};
 
 /// A file of a backup that is being put together, from its parts in whatever order they come.
 pub(crate) struct OpenFile {
@@ -107,7 +107,7 @@ impl OpenFile {
                 return None;
             }
             end += len;
-            whole = crc32c::crc32c_combine(whole, *crc32c, *len as usize);
+            whole = checksum::combine(whole, *crc32c, *len);
         }
         (end == size).then_some(whole)
     }

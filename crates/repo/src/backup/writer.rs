@@ -24,7 +24,7 @@ use crate::codec::Codec;
 use crate::frame::Header;
 use crate::manifest::{Entry, EntryKind, Extent, FrameRef, PackRef, PathSorter, Place};
 use crate::put::create_or_same;
-use crate::{Cluster, Error, ErrorKind, PageDigest, Result, document, layout};
+use crate::{Cluster, Error, ErrorKind, PageDigest, Result, checksum, document, layout};
 
 /// How a backup is stored.
 #[derive(Debug, Clone, Copy)]
@@ -308,7 +308,7 @@ impl BackupWriter {
         let open = self.open(file)?;
         if !range.is_empty() {
             open.end = open.end.max(range.end);
-            open.add_checksum(range.clone(), checksum_of_zeros(range.end - range.start));
+            open.add_checksum(range.clone(), checksum::of_zeros(range.end - range.start));
             open.place_zeros(range);
         }
         Ok(())
@@ -569,20 +569,6 @@ impl Frames {
         let missing = || Error::new(ErrorKind::Invalid, "a frame of a backup that was not set");
         index.ok_or_else(missing)?.frame(number)
     }
-}
-
-/// The CRC-32C of so many zeros.
-fn checksum_of_zeros(len: u64) -> u32 {
-    // That of 2^n zeros, for ever larger n, is put together of two of the half.
-    let (mut whole, mut power, mut power_len) = (0, crc32c::crc32c(&[0]), 1usize);
-    for bit in 0..64 - len.leading_zeros() {
-        if len >> bit & 1 == 1 {
-            whole = crc32c::crc32c_combine(whole, power, power_len);
-        }
-        power = crc32c::crc32c_combine(power, power, power_len);
-        power_len = power_len.wrapping_mul(2);
-    }
-    whole
 }
 
 fn push_entry(sorter: &mut PathSorter, entry: &Entry) -> Result<()> {

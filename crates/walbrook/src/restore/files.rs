@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex};
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use walbrook_page::verify;
-use walbrook_repo::{BackupReader, EntryKind, FrameRef, PackRef, Place, Shard, StoredFrames};
+use walbrook_repo::{
+    BackupReader, EntryKind, FrameRef, PackRef, Place, Shard, StoredFrames, checksum,
+};
 use walbrook_types::{BLOCK_SIZE, Lsn, Oid, RelFile};
 
 use crate::restore::directory::Directories;
@@ -293,7 +295,7 @@ fn check_files(shard: &Shard, mut written: Vec<Written>) -> Result<()> {
         let (mut crc, mut end) = (0, 0);
         for piece in pieces {
             crc = append_zeros(crc, piece.file_offset - end);
-            crc = crc32c::crc32c_combine(crc, piece.crc32c, piece.len as usize);
+            crc = checksum::combine(crc, piece.crc32c, piece.len);
             end = piece.file_offset + piece.len;
         }
         if append_zeros(crc, content.size - end) != expected {
@@ -314,17 +316,8 @@ fn zeros_in(shard: &Shard) -> u64 {
 }
 
 /// The CRC-32C of content that is followed by so many zeros.
-fn append_zeros(mut crc: u32, len: u64) -> u32 {
-    // Zeros of 1, 2, 4 … bytes; each is put together of two of the one before.
-    let (mut zeros, mut zeros_len) = (crc32c::crc32c(&[0]), 1usize);
-    for bit in 0..64 - len.leading_zeros() {
-        if len >> bit & 1 == 1 {
-            crc = crc32c::crc32c_combine(crc, zeros, zeros_len);
-        }
-        zeros = crc32c::crc32c_combine(zeros, zeros, zeros_len);
-        zeros_len = zeros_len.wrapping_mul(2);
-    }
-    crc
+fn append_zeros(crc: u32, len: u64) -> u32 {
+    checksum::combine(crc, checksum::of_zeros(len), len)
 }
 
 /// Writes the control file, durably, and with it makes the directory a cluster.
