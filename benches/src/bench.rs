@@ -17,8 +17,15 @@ pub(crate) struct Bench {
 impl Bench {
     /// Starts the newest PostgreSQL and makes pgbench's tables, about 15 MiB per unit of `scale`.
     pub(crate) fn new(scale: u32) -> Result<Self> {
-        let installation = *majors().last().context("no PostgreSQL: run `cargo xtask pg`")?;
-        let server = Cluster::builder(installation)
+        let major = std::env::var("WALBROOK_BENCH_MAJOR").ok().and_then(|major| major.parse().ok());
+        let installation =
+            majors().into_iter().rfind(|i| major.is_none_or(|m: u32| i.major() == m));
+        let installation = installation.context("no such PostgreSQL: run `cargo xtask pg`")?;
+        let mut builder = Cluster::builder(installation);
+        if installation.major() >= 17 {
+            builder = builder.config("summarize_wal", "on");
+        }
+        let server = builder
             .data_checksums(true)
             .config("shared_buffers", "512MB")
             .config("max_wal_size", "8GB")

@@ -92,14 +92,18 @@ fn fresh(dir: &Path, number: usize) -> Result<()> {
 
 /// Of all files below a directory, in MiB.
 fn tree_size(dir: &Path) -> Result<u64> {
-    fn bytes(dir: &Path) -> Result<u64> {
-        let mut sum = 0;
-        for entry in fs::read_dir(dir)? {
-            let entry = entry?;
-            let metadata = entry.metadata()?;
-            sum += if metadata.is_dir() { bytes(&entry.path())? } else { metadata.len() };
-        }
-        Ok(sum)
+    Ok(tree_bytes(dir)? >> 20)
+}
+
+/// Bytes of all files below a directory; none when there is no such directory. What vanishes meanwhile
+/// does not count.
+pub(crate) fn tree_bytes(dir: &Path) -> Result<u64> {
+    let mut sum = 0;
+    let Ok(entries) = fs::read_dir(dir) else { return Ok(0) };
+    for entry in entries {
+        let entry = entry?;
+        let Ok(metadata) = entry.metadata() else { continue };
+        sum += if metadata.is_dir() { tree_bytes(&entry.path())? } else { metadata.len() };
     }
-    Ok(bytes(dir)? >> 20)
+    Ok(sum)
 }

@@ -1,15 +1,17 @@
 //! Walbrook's speed, as ratios to the tools that its users have: `cargo xtask bench [NAME…]`.
 //!
 //! Each measurement runs the two sides in turn, so that whatever else the machine does meets both
-//! ([`measure`]). [`wal`] is about single segments, [`waldump`] about reading WAL, [`cluster`] about whole backups, and
-//! [`bench`](bench::Bench) is the server and the binaries that both use.
+//! ([`measure`]). [`wal`] is about single segments, [`waldump`] about reading WAL, [`cluster`] about whole backups,
+//! [`peers`] about all programs that take them, and [`bench`](bench::Bench) is the server and the binaries that both use.
 #![forbid(unsafe_code)]
 // This is a program for developers, whose results are what it prints.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod bench;
 mod cluster;
+mod contestants;
 mod measure;
+mod peers;
 mod wal;
 mod waldump;
 
@@ -26,6 +28,7 @@ const MEASUREMENTS: &[Measurement] = &[
     ("fetch", "walbrook-fetch of one segment, against zstd -d", wal::fetch),
     ("waldump", "walbrook-wal stats of 1 GiB of WAL, against pg_waldump --stats", waldump::run),
     ("cluster", "a full backup and its restore, against pg_basebackup and tar", cluster::run),
+    ("peers", "full and incremental backups of 5 GB, against everyone else's", peers::run),
 ];
 
 fn main() -> ExitCode {

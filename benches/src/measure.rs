@@ -62,7 +62,7 @@ fn print_times(name: &str, times: Vec<f64>) {
 }
 
 /// Median, least and greatest.
-fn spread(mut values: Vec<f64>) -> (f64, f64, f64) {
+pub(crate) fn spread(mut values: Vec<f64>) -> (f64, f64, f64) {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     let median = match values.len() {
