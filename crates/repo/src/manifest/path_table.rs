@@ -1,3 +1,4 @@
+use std::cmp::Ordering;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::FileExt;
@@ -55,7 +56,7 @@ impl PathTableBuilder {
 
     pub(crate) fn finish(self) -> Result<PathTable> {
         let file = self.out.into_inner().map_err(|e| failed(e.into_error()))?;
-        Ok(PathTable { file, len: self.len, blocks: self.blocks, last: Mutex::default() })
+        Ok(PathTable { file, len: self.len, blocks: self.blocks, recent: Mutex::default() })
     }
 }
 
@@ -64,9 +65,17 @@ pub(crate) struct PathTable {
     file: File,
     len: u64,
     blocks: Vec<(Box<str>, u64)>,
-    /// The number and content of the block that was read last: in most directories' order
-    /// neighbours follow each other.
-    last: Mutex<(Option<usize>, Vec<u8>)>,
+    /// The blocks that were read last, the newest first. Paths are looked up in order, or nearly: once
+    /// when a file is about to be read, and once when its content has come.
+    recent: Mutex<[Option<Block>; 2]>,
+}
+
+/// A block in memory.
+struct Block {
+    number: usize,
+    content: Vec<u8>,
+    /// Where the record begins at which the last search ended.
+    at: usize,
 }
 
 impl PathTable {
@@ -74,27 +83,46 @@ impl PathTable {
     pub(crate) fn get(&self, path: &str) -> Result<Option<Vec<u8>>> {
         let after = self.blocks.partition_point(|(first, _)| first.as_ref() <= path);
         let Some(number) = after.checked_sub(1) else { return Ok(None) };
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.0 != Some(number) {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_here = |block: &Option<Block>| block.as_ref().is_some_and(|b| b.number == number);
+        if !is_here(&recent[0]) {
+            recent.swap(0, 1);
+        }
+        if !is_here(&recent[0]) {
             let begin = self.blocks[number].1;
             let end = self.blocks.get(after).map_or(self.len, |(_, at)| *at);
-            last.0 = None;
-            last.1.resize((end - begin) as usize, 0);
-            self.file.read_exact_at(&mut last.1, begin).map_err(failed)?;
-            last.0 = Some(number);
+            let mut content = recent[0].take().map(|block| block.content).unwrap_or_default();
+            content.resize((end - begin) as usize, 0);
+            self.file.read_exact_at(&mut content, begin).map_err(failed)?;
+            recent[0] = Some(Block { number, content, at: 0 });
         }
-        let mut reader = Reader(&last.1);
-        while !reader.is_empty() {
+        let [Some(block), _] = &mut *recent else { return Ok(None) };
+        block.find(path.as_bytes())
+    }
+}
+
+impl Block {
+    fn find(&mut self, path: &[u8]) -> Result<Option<Vec<u8>>> {
+        let mut reader = Reader(&self.content[self.at..]);
+        let mut begun_inside = self.at > 0;
+        loop {
+            let at = self.content.len() - reader.0.len();
             let record = reader.bytes().zip(reader.bytes());
             let (found, body) =
                 record.ok_or_else(|| failed(std::io::ErrorKind::InvalidData.into()))?;
-            match found.cmp(path.as_bytes()) {
-                std::cmp::Ordering::Less => {}
-                std::cmp::Ordering::Equal => return Ok(Some(body.to_vec())),
-                std::cmp::Ordering::Greater => break,
+            self.at = at;
+            match found.cmp(path) {
+                Ordering::Less => {}
+                Ordering::Equal => return Ok(Some(body.to_vec())),
+                // It may be before the place where the last search ended.
+                Ordering::Greater if begun_inside => reader = Reader(&self.content),
+                Ordering::Greater => return Ok(None),
+            }
+            begun_inside = false;
+            if reader.is_empty() {
+                return Ok(None);
             }
         }
-        Ok(None)
     }
 }
 
@@ -116,6 +144,10 @@ mod tests {
             let body = n.to_le_bytes().repeat(n as usize % 7);
             let expected = (n % 2 == 0).then_some(body);
             assert_eq!(table.get(&path(n)).expect("reads"), expected, "{n}");
+        }
+        // Two at a time, as a backup goes through them, and backwards.
+        for n in (0..10_000u32).step_by(2).flat_map(|n| [n + 10_000, n]).chain((0..999).rev()) {
+            assert_eq!(table.get(&path(n)).expect("reads").is_some(), n % 2 == 0, "{n}");
         }
         for outside in ["", "base", "base/0000000", "base/0199999", "c"] {
             assert_eq!(table.get(outside).expect("reads"), None, "{outside}");
