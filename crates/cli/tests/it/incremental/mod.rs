@@ -2,6 +2,7 @@
 //! that does of everything in between, each of which restores to the very files of the server.
 
 mod compare;
+mod fallback;
 mod visibility;
 mod workload;
 
