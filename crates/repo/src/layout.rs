@@ -56,6 +56,11 @@ pub(crate) fn manifest(cluster: &str, id: &BackupId, number: u32) -> String {
     format!("{cluster}/backups/{id}/manifest-{number:05}")
 }
 
+/// Where expiries put their marks.
+pub(crate) fn marks(cluster: &str) -> String {
+    format!("{cluster}/expiry")
+}
+
 pub(crate) fn wal(cluster: &str, system: SystemId) -> String {
     format!("{cluster}/wal/{system}")
 }

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::stream::BoxStream;
+use futures::stream::{self, BoxStream, StreamExt};
 
 use crate::{Payload, Result};
 
@@ -66,6 +66,13 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// Deletes an object, durably. It is no error when there is none.
     async fn delete(&self, path: &str) -> Result<()>;
 
+    /// Deletes many objects, and tells for each what came of it, in the order of `paths`: as
+    /// [`delete`](Self::delete) would, but many at once, and with few requests where the service can do
+    /// that (S3). One that is refused does not keep the others from being deleted.
+    async fn delete_many(&self, paths: &[String]) -> Vec<Result<()>> {
+        delete_each(self, paths).await
+    }
+
     /// Where the store is, for messages: a URL or a directory, never with secrets.
     fn location(&self) -> String;
 }
@@ -89,6 +96,15 @@ pub struct Children {
     pub folders: Vec<String>,
     /// The objects directly in the folder, ascending by path.
     pub objects: Vec<ObjectMeta>,
+}
+
+/// How many deletions are under way at once.
+const DELETIONS: usize = 16;
+
+/// Deletes objects by a request each, several at a time.
+pub(crate) async fn delete_each<S: Store + ?Sized>(store: &S, paths: &[String]) -> Vec<Result<()>> {
+    let deletions: Vec<_> = paths.iter().map(|path| store.delete(path)).collect();
+    stream::iter(deletions).buffered(DELETIONS).collect().await
 }
 
 #[async_trait]
@@ -127,6 +143,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     async fn delete(&self, path: &str) -> Result<()> {
         (**self).delete(path).await
+    }
+
+    async fn delete_many(&self, paths: &[String]) -> Vec<Result<()>> {
+        (**self).delete_many(paths).await
     }
 
     fn location(&self) -> String {

@@ -3,6 +3,7 @@ use walbrook_store::Payload;
 use crate::backup::record::{BackupRecord, DamageReport, ShardRecord};
 use crate::backup::writer::Frames;
 use crate::backup::{BackupIntent, BackupSize};
+use crate::expiry::Usable;
 use crate::manifest::{Entry, Shard, ShardBuilder, SortedPaths};
 use crate::put::create_or_same;
 use crate::wire::Reader;
@@ -12,6 +13,7 @@ use crate::{Cluster, Digest, Error, ErrorKind, Result, document, layout};
 pub(crate) struct StoredBackup {
     pub(crate) cluster: Cluster,
     pub(crate) intent: BackupIntent,
+    pub(crate) usable: Usable,
     pub(crate) size: BackupSize,
     pub(crate) damage: DamageReport,
 }
@@ -94,13 +96,17 @@ impl UncommittedBackup {
     /// the writer knows is filled in, and completes it.
     ///
     /// The WAL that the backup needs must be in the repository before.
+    ///
+    /// [`ErrorKind::Conflict`] when it began so long ago that an expiry may take it for dead, six days,
+    /// or when one has been removing the WAL that it needs since before it began.
     pub async fn commit(
         self,
         describe: impl FnOnce(Written) -> BackupRecord,
     ) -> Result<BackupRecord> {
-        let StoredBackup { cluster, intent, size, damage } = self.stored;
+        let StoredBackup { cluster, intent, usable, size, damage } = self.stored;
         let path = layout::record(cluster.name(), &intent.id);
         let record = describe(Written { intent, size, damage, manifest: self.shards });
+        usable.check_commit(&record)?;
         create_or_same(cluster.store(), &path, document::seal(&record)?).await?;
         Ok(record)
     }

@@ -21,10 +21,13 @@ use crate::backup::packs::Packs;
 use crate::backup::record::{DamageReport, DamagedPage};
 use crate::backup::{BackupIntent, StoredBackup, UncommittedBackup};
 use crate::codec::Codec;
+use crate::expiry::{Begun, Usable};
 use crate::frame::Header;
 use crate::manifest::{Entry, EntryKind, Extent, FrameRef, PackRef, PathSorter, Place};
 use crate::put::create_or_same;
-use crate::{Cluster, Error, ErrorKind, PageDigest, Result, checksum, document, layout};
+use crate::{
+    BackupId, Cluster, Error, ErrorKind, PageDigest, Result, checksum, document, layout,
+};
 
 /// How a backup is stored.
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +65,7 @@ pub struct BackupWriter {
     cluster: Cluster,
     intent: BackupIntent,
     options: WriterOptions,
+    usable: Usable,
     base: Option<BaseIndex>,
     resumed: Option<ResumedBackups>,
     /// Content to be compared with the base, and for each of its pieces with what.
@@ -90,19 +94,24 @@ impl std::fmt::Debug for BackupWriter {
 }
 
 impl BackupWriter {
-    /// Begins a backup: its intent is durable on return.
+    /// Begins a backup: its intent is durable on return. Then it looks what of the earlier backups
+    /// that the intent names may be used: [`forbids`](Self::forbids) tells, and
+    /// [`set_base`](Self::set_base) and [`set_resumed`](Self::set_resumed) refuse others.
     pub async fn begin(
         cluster: &Cluster,
         intent: BackupIntent,
         options: WriterOptions,
     ) -> Result<Self> {
         let path = layout::intent(cluster.name(), &intent.id);
+        let begun = Begun::now();
         create_or_same(cluster.store(), &path, document::seal(&intent)?).await?;
+        let usable = Usable::look(cluster, &intent, begun).await?;
         Ok(Self {
             packs: Packs::new(cluster.clone(), intent.id.clone()),
             cluster: cluster.clone(),
             intent,
             options,
+            usable,
             base: None,
             resumed: None,
             unexamined: (Batch::new(Vec::new()), Vec::new()),
@@ -125,6 +134,12 @@ impl BackupWriter {
         &self.intent
     }
 
+    /// Why a backup that the intent names, as its base or as one that it continues, must not be
+    /// used: an expiry is removing it, or it is gone. None when it may be.
+    pub fn forbids(&self, id: &BackupId) -> Option<&str> {
+        self.usable.forbids(id)
+    }
+
     /// Bytes of packs that were handed to the store so far.
     pub fn stored_bytes(&self) -> u64 {
         self.packs.stored_bytes()
@@ -137,7 +152,7 @@ impl BackupWriter {
 
     /// Shares what this backup has stored, from here on. It has to be the one that the intent
     /// names, of the same system ([`ErrorKind::Invalid`]): only then does expiry know that its
-    /// packs are in use.
+    /// packs are in use. One that an expiry is removing is refused ([`ErrorKind::Conflict`]).
     ///
     /// Call it before the first file. A backup whose intent names a base that was never set has
     /// none in its record.
@@ -154,6 +169,7 @@ impl BackupWriter {
             );
             return Err(Error::new(ErrorKind::Invalid, message));
         }
+        self.usable.check(base.id())?;
         // Pages of it that nobody listed may be among those that are taken over.
         self.damage.pages += record.damage.pages.saturating_sub(record.damage.listed.len() as u64);
         self.base = Some(base);
@@ -162,7 +178,8 @@ impl BackupWriter {
 
     /// Shares what these interrupted backups have stored, from here on: content that is given is
     /// compared with it as with that of the base. They have to be among those that the intent says
-    /// it continues ([`ErrorKind::Invalid`]). Call it before the first file.
+    /// it continues ([`ErrorKind::Invalid`]), and none that an expiry is removing
+    /// ([`ErrorKind::Conflict`]). Call it before the first file.
     pub fn set_resumed(&mut self, resumed: ResumedBackups) -> Result<()> {
         if let Some(id) = resumed.ids().iter().find(|id| !self.intent.resumes.contains(id)) {
             let message = format!(
@@ -171,6 +188,7 @@ impl BackupWriter {
             );
             return Err(Error::new(ErrorKind::Invalid, message));
         }
+        resumed.ids().iter().try_for_each(|id| self.usable.check(id))?;
         self.resumed = Some(resumed);
         Ok(())
     }
@@ -544,6 +562,7 @@ impl BackupWriter {
         let stored = StoredBackup {
             cluster: self.cluster,
             intent: self.intent,
+            usable: self.usable,
             size: crate::BackupSize { stored_bytes: pack_bytes, ..self.size },
             damage: self.damage,
         };

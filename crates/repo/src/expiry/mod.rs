@@ -1,16 +1,36 @@
-//! What expiry has to know of a repository beside its backups: those that are not finished.
+//! Removing backups and WAL while others are taken and restored, without a lock.
+//!
+//! An expiry tells what it is about to remove by an [`ExpiryMark`], a backup what it uses by its
+//! [`BackupIntent`]; each writes its own first and looks for the other's second, so that one of them
+//! always sees the other. [`usable`] is the backup's half. [`model`] searches every order of their
+//! requests.
 //!
 //! An [`UnfinishedBackup`] is one with an intent and no commit: somebody is taking it, or it died.
 //! Which of the two, nobody can tell but by its age.
 
+mod mark;
 #[cfg(test)]
 mod model;
+mod usable;
 
-use std::time::SystemTime;
+pub use mark::{ExpiryMark, ExpiryState, WalSpan};
+pub(crate) use usable::{Begun, Usable};
+
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
 
 use crate::document;
 use crate::repository::is_absent;
 use crate::{BackupId, BackupIntent, Cluster, Result, layout};
+
+/// How old a backup that was not finished must be to be taken for dead, and an expiry. Until then
+/// it protects its base, and the WAL of its system.
+pub(crate) const ABANDONED_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// How long before that a backup must be committed, and an expiry be done: clocks differ, and a
+/// request may hang.
+pub(crate) const COMMIT_MARGIN: Duration = Duration::from_secs(24 * 3600);
 
 /// A backup that was begun and has no commit object.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,9 +41,28 @@ pub struct UnfinishedBackup {
     pub begun_at: SystemTime,
 }
 
+impl UnfinishedBackup {
+    /// How long one is taken to be alive: a week. A backup refuses to be committed a day before
+    /// that, so one that is older died.
+    pub const ABANDONED_AFTER: Duration = ABANDONED_AFTER;
+
+    /// Whether it may still be under way, by whichever of two clocks says so: the store's, and that of
+    /// who takes it.
+    pub fn is_alive(&self, now: Timestamp) -> bool {
+        is_young(self.begun_at, self.intent.started_at, now)
+    }
+}
+
+/// Whether something that was begun at these two times, by two clocks, may still be at work.
+fn is_young(modified: SystemTime, told: Timestamp, now: Timestamp) -> bool {
+    let begun = Timestamp::try_from(modified).unwrap_or(Timestamp::MAX).max(told);
+    begun.checked_add(ABANDONED_AFTER).map_or(true, |dead| now < dead)
+}
+
 impl Cluster {
-    /// The backups that were begun and not finished, in the order of their identifiers. Takes
-    /// requests in proportion to the number of backups, finished or not.
+    /// The backups that were begun and not finished, in the order of their identifiers; not those
+    /// that were, and whose commit an expiry removed. Takes requests in proportion to the number of
+    /// backups, finished or not.
     ///
     /// Who wants both these and the finished ones asks for these first: one that is finished
     /// meanwhile is then seen twice rather than never.
@@ -34,6 +73,9 @@ impl Cluster {
         for id in ids {
             unfinished.extend(self.unfinished_backup(&id).await?);
         }
+        // Behind the look at commits: what an expiry has taken the commit of is in its mark.
+        let marks = self.expiry_marks().await?;
+        unfinished.retain(|backup| !marks.iter().any(|m| m.remove.contains(&backup.intent.id)));
         Ok(unfinished)
     }
 

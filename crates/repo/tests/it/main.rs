@@ -5,6 +5,7 @@ mod by_hand;
 mod crash;
 mod golden;
 mod invariants;
+mod marks;
 mod memory;
 mod sample;
 mod shared;

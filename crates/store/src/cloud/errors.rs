@@ -89,6 +89,15 @@ impl Classifier {
             }
             None => {}
         }
+        // One of many that a request was to delete, by its code: the request itself succeeded.
+        if let Some((_, code)) = text.split_once("(code: ") {
+            return match code.split(')').next().unwrap_or_default() {
+                "NoSuchKey" => Error::new(ErrorKind::NotFound, ""),
+                "AccessDenied" | "MethodNotAllowed" => self.denied(),
+                "InternalError" | "SlowDown" | "ServiceUnavailable" => unavailable(),
+                _ => Error::new(ErrorKind::Other, "the service refuses to delete it"),
+            };
+        }
         if text.contains("redirect without LOCATION") {
             return Error::new(ErrorKind::Other, "the service redirects to nowhere")
                 .with_remedy("check the option region, which this bucket may not be in");

@@ -19,6 +19,7 @@ use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, P
 
 use self::errors::{Classifier, certainly_exists};
 use crate::memory::folder;
+use crate::store::delete_each;
 use crate::{
     Children, Error, ErrorKind, ObjectMeta, Payload, Result, Scheme, Store, StoreUrl, check_path,
     check_prefix,
@@ -258,7 +259,33 @@ impl ObjectStoreBackend {
             outcome => outcome,
         }
     }
+
+    /// Deletes up to [`BULK`] objects by one request; `None` when the service does not answer it, which
+    /// then has to be asked for each.
+    async fn try_delete_bulk(&self, paths: &[String]) -> Option<Vec<Result<()>>> {
+        let keys: Result<Vec<Path>> = paths.iter().map(|path| self.key(path)).collect();
+        let keys: Vec<_> = keys.ok()?.into_iter().map(Ok).collect();
+        let answers = self.client.delete_stream(stream::iter(keys).boxed());
+        let answers: Vec<_> = answers.collect().await;
+        if answers.len() != paths.len() {
+            return None;
+        }
+        let outcomes = answers.into_iter().zip(paths).map(|(answer, path)| match answer {
+            Ok(_) => Ok(()),
+            Err(e) => match self.classifier.error(e) {
+                e if e.kind() == ErrorKind::NotFound => Ok(()),
+                e => Err(self.describe(e, "delete", path)),
+            },
+        });
+        Some(outcomes.collect())
+    }
 }
+
+/// How many objects S3 deletes by one request (`DeleteObjects`).
+const BULK: usize = 1000;
+
+/// Requests of that kind that are under way at once.
+const BULKS: usize = 4;
 
 /// Lets an object through that comes after the last. Listings are in order of keys by the contracts of
 /// all three services; where one isn't, callers that merge listings would go wrong without a word.
@@ -331,6 +358,27 @@ impl Store for ObjectStoreBackend {
 
     async fn delete(&self, path: &str) -> Result<()> {
         self.try_delete(path).await.map_err(|e| self.describe(e, "delete", path))
+    }
+
+    async fn delete_many(&self, paths: &[String]) -> Vec<Result<()>> {
+        if self.scheme != Scheme::S3 {
+            return delete_each(self, paths).await;
+        }
+        let chunks: Vec<_> = paths
+            .chunks(BULK)
+            .map(|chunk| async move {
+                // One that fails as a whole has no answer for each, and some services do not know it.
+                let bulk = match chunk {
+                    [_] => None,
+                    _ => self.try_delete_bulk(chunk).await,
+                };
+                match bulk {
+                    Some(outcomes) => outcomes,
+                    None => delete_each(self, chunk).await,
+                }
+            })
+            .collect();
+        stream::iter(chunks).buffered(BULKS).flat_map(stream::iter).collect().await
     }
 
     fn location(&self) -> String {

@@ -60,6 +60,32 @@ pub(super) async fn delete(s: &Scratch) -> Outcome {
     ensure(content == "second", || format!("created anew as \"second\", read {content:?}"))
 }
 
+/// More than one request of those that delete many.
+pub(super) async fn delete_many(s: &Scratch) -> Outcome {
+    let names: Vec<String> = (0..1100).map(|n| format!("folder-{}/{n}", n % 3)).collect();
+    s.create_all(&names).await?;
+    s.create("folder-0/stays", "stays").await?;
+    let mut paths: Vec<String> = names.iter().map(|name| s.path(name)).collect();
+    // What never was, what can't be, and one twice.
+    paths.insert(1, s.path("never/was"));
+    paths.insert(500, s.path("not a path"));
+    paths.push(paths[0].clone());
+    let outcomes = s.store.delete_many(&paths).await;
+    ensure(outcomes.len() == paths.len(), || {
+        format!("{} outcomes for {} paths", outcomes.len(), paths.len())
+    })?;
+    for (path, outcome) in paths.iter().zip(outcomes) {
+        match path.contains(' ') {
+            true => fails(outcome, ErrorKind::InvalidPath, "deleting what can't be a path")?,
+            false => outcome?,
+        }
+    }
+    let left = super::listing::paths(s, &s.folder, None).await?;
+    ensure(left == [s.path("folder-0/stays")], || format!("left are {left:?}"))?;
+    let none = s.store.delete_many(&[]).await;
+    ensure(none.is_empty(), || "outcomes for no paths".to_owned())
+}
+
 pub(super) async fn invalid_paths(s: &Scratch) -> Outcome {
     let long = "a".repeat(256);
     let bad = [

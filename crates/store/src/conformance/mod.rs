@@ -1,7 +1,7 @@
 //! The contract of [`Store`], as a test that any implementation can run.
 //!
 //! [`run`] works in a folder of its own with a random name, needs no other state, and deletes what it
-//! made, so that it can run against a bucket that is in use. It creates some 1200 objects, one of
+//! made, so that it can run against a bucket that is in use. It creates some 2300 objects, one of
 //! them of 100 MiB, and panics never: a [`Failure`] says which promise was broken and how.
 //!
 //! ```
@@ -125,7 +125,7 @@ fn fails<T: fmt::Debug>(outcome: Result<T>, kind: ErrorKind, what: &str) -> Outc
 ///
 /// The first failure is returned; a store that keeps every promise returns `Ok`.
 pub async fn run(store: Arc<dyn Store>) -> Result<(), Failure> {
-    let checks: [(&'static str, Check); 14] = [
+    let checks: [(&'static str, Check); 15] = [
         ("create_and_read", |s| Box::pin(reading::create_and_read(s))),
         ("ranges", |s| Box::pin(reading::ranges(s))),
         ("tails", |s| Box::pin(reading::tails(s))),
@@ -136,6 +136,7 @@ pub async fn run(store: Arc<dyn Store>) -> Result<(), Failure> {
         ("create_only", |s| Box::pin(creating::create_only(s))),
         ("concurrent_create", |s| Box::pin(creating::concurrent_create(s))),
         ("delete", |s| Box::pin(creating::delete(s))),
+        ("delete_many", |s| Box::pin(creating::delete_many(s))),
         ("invalid_paths", |s| Box::pin(creating::invalid_paths(s))),
         ("list_order", |s| Box::pin(listing::order(s))),
         ("list_many", |s| Box::pin(listing::many(s))),
@@ -161,11 +162,7 @@ type Check = for<'a> fn(&'a Scratch) -> BoxFuture<'a, Outcome>;
 async fn clean(store: &dyn Store, folder: &str) -> Outcome {
     let paths: Vec<String> =
         store.list(folder, None).map_ok(|meta| meta.path).try_collect().await?;
-    stream::iter(paths)
-        .map(|path| async move { store.delete(&path).await })
-        .buffer_unordered(CONCURRENCY)
-        .try_collect::<()>()
-        .await?;
+    store.delete_many(&paths).await.into_iter().collect::<Result<()>>()?;
     let left = store.list(folder, None).next().await.transpose()?;
     ensure(left.is_none(), || format!("after all was deleted, {left:?} is listed"))
 }

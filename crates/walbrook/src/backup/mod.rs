@@ -139,7 +139,7 @@ impl Run<'_> {
         )
         .await?;
         // Behind the intent, which keeps expiry from it.
-        if let Some(index) = self.open_base(base).await? {
+        if let Some(index) = self.open_base(base, &writer).await? {
             writer.set_base(index)?;
         }
         let taken = match connected {
@@ -257,10 +257,23 @@ impl Run<'_> {
         Ok(Taken { stored, start, stop, stopped_at, label, control, tablespaces, changes, wal })
     }
 
-    /// The files of the base. One that is gone or damaged by now is none, unless it was asked for.
-    async fn open_base(&self, base: Option<BackupRecord>) -> Result<Option<BaseIndex>> {
+    /// The files of the base. One that is gone, going or damaged by now is none, unless it was asked
+    /// for.
+    async fn open_base(
+        &self,
+        base: Option<BackupRecord>,
+        writer: &BackupWriter,
+    ) -> Result<Option<BaseIndex>> {
         let Some(base) = base else { return Ok(None) };
         let id = base.id.clone();
+        if let Some(why) = writer.forbids(&id) {
+            if self.options.base != Base::Newest {
+                let message = format!("backup {id} can't be the base of this one: {why}");
+                return Err(Error::new(ErrorKind::Conflict, message));
+            }
+            self.progress.warn(&format!("copying everything, for backup {id} is no base: {why}"));
+            return Ok(None);
+        }
         match BaseIndex::open(&BackupReader::new(&self.cluster, base)).await {
             Ok(index) => Ok(Some(index)),
             Err(error) => {
