@@ -61,6 +61,20 @@ pub(crate) fn marks(cluster: &str) -> String {
     format!("{cluster}/expiry")
 }
 
+pub(crate) fn mark(cluster: &str, id: &BackupId) -> String {
+    format!("{cluster}/expiry/{id}.json")
+}
+
+/// All pins.
+pub(crate) fn pins(cluster: &str) -> String {
+    format!("{cluster}/pins")
+}
+
+/// The pins of a backup.
+pub(crate) fn backup_pins(cluster: &str, id: &BackupId) -> String {
+    format!("{cluster}/pins/{id}")
+}
+
 pub(crate) fn wal(cluster: &str, system: SystemId) -> String {
     format!("{cluster}/wal/{system}")
 }

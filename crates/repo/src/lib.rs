@@ -43,7 +43,10 @@ pub use cluster::{Cluster, SystemRecord};
 pub use codec::Codec;
 pub use digest::{Digest, PageDigest};
 pub use error::{Error, ErrorKind, Result};
-pub use expiry::{ExpiryMark, ExpiryState, UnfinishedBackup, WalSpan};
+pub use expiry::{
+    BackupPin, ExpiryMark, ExpiryReport, ExpiryRequest, ExpiryState, KeptBackup, KeptReason,
+    Refusals, UnfinishedBackup, WalSpan,
+};
 pub use id::BackupId;
 pub use manifest::{
     Entry, EntryKind, Extent, FileContent, FrameRef, PackRef, PathSorter, Place, Shard, SortedPaths,

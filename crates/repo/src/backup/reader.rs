@@ -36,24 +36,34 @@ impl BackupReader {
 
     /// The shard at this place in [`BackupRecord::manifest`].
     pub async fn shard(&self, index: usize) -> Result<Shard> {
+        self.checked_shard(index, Shard::decode).await
+    }
+
+    /// The packs that a shard names.
+    pub(crate) async fn packs(&self, index: usize) -> Result<Vec<PackRef>> {
+        self.checked_shard(index, Shard::decode_packs).await
+    }
+
+    /// Reads a shard's object, checks its digest, and decodes it.
+    async fn checked_shard<T: Send + 'static>(
+        &self,
+        index: usize,
+        decode: impl FnOnce(&str, &[u8]) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let known = self.record.manifest.get(index).ok_or_else(|| {
             let message = format!("backup {} has no manifest shard {index}", self.record.id);
             Error::new(ErrorKind::Invalid, message)
         })?;
         let path = layout::manifest(self.cluster.name(), &self.record.id, known.number);
         let bytes = self.cluster.store().get(&path).await.map_err(|e| missing_part(&path, e))?;
+        let expected = known.blake3;
         tokio::task::spawn_blocking(move || {
-            let digest = Digest::of(&bytes);
-            (digest, path, bytes)
-        })
-        .await
-        .map_err(Error::from)
-        .and_then(|(digest, path, bytes)| {
-            if digest != known.blake3 {
+            if Digest::of(&bytes) != expected {
                 return Err(Error::corrupt(&path, "it does not match the digest in backup.json"));
             }
-            Shard::decode(&path, &bytes)
+            decode(&path, &bytes)
         })
+        .await?
     }
 
     /// The stored bytes of a run of neighbouring frames of one pack, to be decoded with

@@ -8,12 +8,23 @@
 //! An [`UnfinishedBackup`] is one with an intent and no commit: somebody is taking it, or it died.
 //! Which of the two, nobody can tell but by its age.
 
+mod deletion;
 mod mark;
 #[cfg(test)]
 mod model;
+mod pins;
+mod request;
+mod run;
+mod spans;
+mod survey;
+mod sweep;
 mod usable;
+mod usage;
+mod wal;
 
 pub use mark::{ExpiryMark, ExpiryState, WalSpan};
+pub use pins::BackupPin;
+pub use request::{ExpiryReport, ExpiryRequest, KeptBackup, KeptReason, Refusals};
 pub(crate) use usable::{Begun, Usable};
 
 use std::time::{Duration, SystemTime};
@@ -21,16 +32,22 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 
 use crate::document;
+use crate::expiry::mark::StoredMark;
 use crate::repository::is_absent;
 use crate::{BackupId, BackupIntent, Cluster, Result, layout};
 
-/// How old a backup that was not finished must be to be taken for dead, and an expiry. Until then
-/// it protects its base, and the WAL of its system.
+/// How old a backup that was not finished must be to be taken for dead. Until then it protects its
+/// base, and the WAL of its system.
 pub(crate) const ABANDONED_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// How long before that a backup must be committed, and an expiry be done: clocks differ, and a
-/// request may hang.
+/// How long before that a backup must be committed: clocks differ, and a request may hang.
 pub(crate) const COMMIT_MARGIN: Duration = Duration::from_secs(24 * 3600);
+
+/// How old the mark of an expiry must be to be one that died. Until then nobody takes it away.
+pub(crate) const EXPIRY_ABANDONED_AFTER: Duration = Duration::from_secs(24 * 3600);
+
+/// How long before that an expiry stops by itself.
+pub(crate) const EXPIRY_MARGIN: Duration = Duration::from_secs(4 * 3600);
 
 /// A backup that was begun and has no commit object.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,14 +66,19 @@ impl UnfinishedBackup {
     /// Whether it may still be under way, by whichever of two clocks says so: the store's, and that of
     /// who takes it.
     pub fn is_alive(&self, now: Timestamp) -> bool {
-        is_young(self.begun_at, self.intent.started_at, now)
+        is_young(self.begun_at, self.intent.started_at, ABANDONED_AFTER, now)
     }
 }
 
-/// Whether something that was begun at these two times, by two clocks, may still be at work.
-fn is_young(modified: SystemTime, told: Timestamp, now: Timestamp) -> bool {
+/// Whether an expiry may still be at work under its mark.
+fn is_young_mark(stored: &StoredMark, now: Timestamp) -> bool {
+    is_young(stored.modified, stored.mark.created_at, EXPIRY_ABANDONED_AFTER, now)
+}
+
+/// Whether what was begun at these two times, by two clocks, may still be at work.
+fn is_young(modified: SystemTime, told: Timestamp, limit: Duration, now: Timestamp) -> bool {
     let begun = Timestamp::try_from(modified).unwrap_or(Timestamp::MAX).max(told);
-    begun.checked_add(ABANDONED_AFTER).map_or(true, |dead| now < dead)
+    begun.checked_add(limit).map_or(true, |dead| now < dead)
 }
 
 impl Cluster {

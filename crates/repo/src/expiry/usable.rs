@@ -2,7 +2,7 @@
 //! intent may still use.
 
 use std::collections::BTreeMap;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::document;
 use crate::expiry::mark::{ExpiryMark, WalSpan};
@@ -31,9 +31,13 @@ impl Begun {
         Self(Instant::now(), SystemTime::now())
     }
 
+    /// How long ago that is, by whichever says more.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.0.elapsed().max(self.1.elapsed().unwrap_or_default())
+    }
+
     fn check(&self, id: &BackupId) -> Result<()> {
-        let by_wall = self.1.elapsed().unwrap_or_default();
-        if self.0.elapsed().max(by_wall) < ABANDONED_AFTER - COMMIT_MARGIN {
+        if self.elapsed() < ABANDONED_AFTER - COMMIT_MARGIN {
             return Ok(());
         }
         let days = (ABANDONED_AFTER - COMMIT_MARGIN).as_secs() / 86_400;
@@ -135,8 +139,6 @@ impl Usable {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

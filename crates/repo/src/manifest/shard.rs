@@ -104,6 +104,16 @@ impl Shard {
         }
     }
 
+    /// The packs that a shard names, without its entries.
+    pub(crate) fn decode_packs(object: &str, bytes: &[u8]) -> Result<Vec<PackRef>> {
+        let (tables, _) =
+            frame::decode(bytes, Kind::ManifestTables, None).map_err(|e| e.at(object))?;
+        wire::check_version(object, &tables, VERSION)?;
+        let mut r = Reader(&tables);
+        let packs = r.byte().and_then(|_| decode_packs(&mut r));
+        packs.ok_or_else(|| Error::corrupt(object, "its tables are malformed"))
+    }
+
     fn problem(&self) -> Option<String> {
         let frame_problem = self.frames.iter().find(|frame| {
             frame.pack as usize >= self.packs.len()
@@ -151,10 +161,7 @@ fn decode_tables(bytes: &[u8]) -> Option<(Vec<PackRef>, Vec<FrameRef>)> {
     if r.byte()? != VERSION {
         return None;
     }
-    let count = r.count(2)?;
-    let packs = (0..count)
-        .map(|_| Some(PackRef { backup: r.text()?.parse().ok()?, number: r.number_as()? }))
-        .collect::<Option<_>>()?;
+    let packs = decode_packs(&mut r)?;
     let count = r.count(4 + Digest::LEN)?;
     let frames = (0..count)
         .map(|_| {
@@ -168,6 +175,13 @@ fn decode_tables(bytes: &[u8]) -> Option<(Vec<PackRef>, Vec<FrameRef>)> {
         })
         .collect::<Option<_>>()?;
     r.is_empty().then_some((packs, frames))
+}
+
+fn decode_packs(r: &mut Reader<'_>) -> Option<Vec<PackRef>> {
+    let count = r.count(2)?;
+    (0..count)
+        .map(|_| Some(PackRef { backup: r.text()?.parse().ok()?, number: r.number_as()? }))
+        .collect()
 }
 
 fn decode_entries(bytes: &[u8]) -> Option<Vec<Entry>> {

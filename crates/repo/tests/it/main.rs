@@ -3,6 +3,7 @@
 
 mod by_hand;
 mod crash;
+mod expiry;
 mod golden;
 mod invariants;
 mod marks;
