@@ -25,9 +25,7 @@ use crate::expiry::{Begun, Usable};
 use crate::frame::Header;
 use crate::manifest::{Entry, EntryKind, Extent, FrameRef, PackRef, PathSorter, Place};
 use crate::put::create_or_same;
-use crate::{
-    BackupId, Cluster, Error, ErrorKind, PageDigest, Result, checksum, document, layout,
-};
+use crate::{BackupId, Cluster, Error, ErrorKind, PageDigest, Result, checksum, document, layout};
 
 /// How a backup is stored.
 #[derive(Debug, Clone, Copy)]

@@ -36,8 +36,10 @@ impl<'a> Deletion<'a> {
             let outcomes = self.cluster.store().delete_many(batch).await;
             for (path, outcome) in batch.iter().zip(outcomes) {
                 let Err(error) = outcome else { continue };
-                if matches!(error.kind(), StoreErrorKind::Unavailable | StoreErrorKind::StoreMissing)
-                {
+                if matches!(
+                    error.kind(),
+                    StoreErrorKind::Unavailable | StoreErrorKind::StoreMissing
+                ) {
                     return Err(error.into());
                 }
                 self.refused.add(&error);

@@ -3,6 +3,9 @@
 //!
 //! Every transition is one request. What must hold in every state: whatever the manifest of a backup
 //! that exists names is there.
+//!
+//! An expiry that waits for restores ends behind its commits, and leaves a mark that another one
+//! takes away when it has swept.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -66,7 +69,12 @@ struct Expiry {
     queue: Vec<Id>,
     /// Two readings of what exists: folders, and of the finished ones what they use.
     readings: Vec<(Ids, BTreeMap<Id, Ids>)>,
+    /// Whether it leaves the sweep to another, with a mark.
+    waits: bool,
 }
+
+/// Added to the number of an expiry that waits it is the number of the mark that it leaves.
+const WAITING: usize = 100;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct World {
@@ -171,7 +179,10 @@ fn expiry(
         }
         step if step == look => {
             if without != Without::LookForIntents {
-                let unfinished = |id: &Id| !store.commits.contains(id) && !dead.contains(id);
+                // What a mark names was finished once, though it looks as if it had never been.
+                let marked = |id: &Id| store.marks.values().any(|mark| mark.contains(id));
+                let unfinished =
+                    |id: &Id| !store.commits.contains(id) && !dead.contains(id) && !marked(id);
                 let live = store.intents.iter().filter(|(id, _)| unfinished(id));
                 let used: Ids =
                     live.flat_map(|(id, used)| used.iter().chain([id])).copied().collect();
@@ -192,6 +203,11 @@ fn expiry(
         3 => match run.queue.pop() {
             Some(id) => {
                 store.commits.remove(&id);
+            }
+            None if run.waits => {
+                store.marks.insert(number + WAITING, run.remove.clone());
+                run.queue.clear();
+                run.step = 6;
             }
             None => {
                 let folders = store.folders();
@@ -250,6 +266,11 @@ fn expiry(
             }
             None => {
                 store.marks.remove(&number);
+                // What another has left for it, when it has swept that.
+                let swept = |mark: &Ids| mark.is_subset(&run.remove);
+                if !run.waits {
+                    store.marks.retain(|number, mark| *number < WAITING || !swept(mark));
+                }
                 return true;
             }
         },
@@ -274,7 +295,14 @@ fn takes(id: Id, wants: Id) -> Actor {
 
 fn removes(number: usize, remove: impl Into<Ids>) -> Actor {
     let remove = remove.into();
-    let run = Expiry { remove, step: 0, queue: Vec::new(), readings: Vec::new() };
+    let run = Expiry { remove, step: 0, queue: Vec::new(), readings: Vec::new(), waits: false };
+    Actor::Expiry { number, run }
+}
+
+/// Removes commits, and leaves the rest to a later expiry.
+fn removes_and_waits(number: usize, remove: impl Into<Ids>) -> Actor {
+    let Actor::Expiry { mut run, .. } = removes(number, remove) else { return Actor::Done };
+    run.waits = true;
     Actor::Expiry { number, run }
 }
 
@@ -317,6 +345,9 @@ fn stories() -> Vec<Vec<Actor>> {
         vec![takes(2, 0), removes(0, [0])],
         vec![takes(2, 0), takes(3, 1), removes(0, [0])],
         vec![takes(2, 1), removes(0, [0]), removes(1, [1])],
+        vec![takes(2, 0), removes(0, [0]), removes(1, [0])],
+        vec![takes(2, 0), removes_and_waits(0, [0]), removes(1, [0])],
+        vec![takes(2, 1), removes_and_waits(0, [0, 1]), removes(1, [0, 1, DEAD])],
     ]
 }
 

@@ -207,9 +207,8 @@ impl Run<'_> {
         if asked.is_empty() {
             return Ok(asked);
         }
-        let known = |id: &&BackupId| {
-            self.request.keep.contains(id) || self.request.remove.contains(id)
-        };
+        let known =
+            |id: &&BackupId| self.request.keep.contains(id) || self.request.remove.contains(id);
         let live = self.survey.live(self.request.now).next();
         let why = if let Some(kept) = self.report.kept.first() {
             format!("backup {}, which may need it, stays", kept.id)

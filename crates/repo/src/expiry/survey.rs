@@ -38,14 +38,12 @@ impl Survey {
         let (all, committed) = folders(cluster).await?;
         let without: Vec<_> =
             all.difference(&committed).map(|id| cluster.unfinished_backup(id)).collect();
-        let unfinished: Vec<_> =
-            stream::iter(without).buffered(REQUESTS).try_collect().await?;
+        let unfinished: Vec<_> = stream::iter(without).buffered(REQUESTS).try_collect().await?;
         for backup in unfinished.into_iter().flatten() {
             survey.unfinished.insert(backup.intent.id.clone(), backup);
         }
-        let neither = |id: &&BackupId| {
-            !committed.contains(*id) && !survey.unfinished.contains_key(*id)
-        };
+        let neither =
+            |id: &&BackupId| !committed.contains(*id) && !survey.unfinished.contains_key(*id);
         survey.remains = all.iter().filter(neither).cloned().collect();
         survey.committed = committed;
         survey.marks = cluster.stored_marks().await?;
@@ -59,8 +57,9 @@ impl Survey {
 
     /// The unfinished backups that may be under way.
     pub(crate) fn live(&self, now: Timestamp) -> impl Iterator<Item = &UnfinishedBackup> {
-        let live =
-            move |(id, backup): &(&BackupId, &UnfinishedBackup)| backup.is_alive(now) && !self.is_marked(id);
+        let live = move |(id, backup): &(&BackupId, &UnfinishedBackup)| {
+            backup.is_alive(now) && !self.is_marked(id)
+        };
         self.unfinished.iter().filter(live).map(|(_, backup)| backup)
     }
 
@@ -101,8 +100,7 @@ pub(crate) async fn folders(cluster: &Cluster) -> Result<(BTreeSet<BackupId>, BT
     let all: BTreeSet<BackupId> =
         children.folders.iter().filter_map(|f| f.rsplit('/').next()?.parse().ok()).collect();
     let looks: Vec<_> = all.iter().map(|id| has_commit(cluster, id)).collect();
-    let found: Vec<Option<BackupId>> =
-        stream::iter(looks).buffered(REQUESTS).try_collect().await?;
+    let found: Vec<Option<BackupId>> = stream::iter(looks).buffered(REQUESTS).try_collect().await?;
     Ok((all, found.into_iter().flatten().collect()))
 }
 

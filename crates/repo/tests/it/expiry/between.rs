@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use jiff::{SignedDuration, Timestamp};
-use walbrook_repo::ErrorKind;
+use walbrook_repo::{Cluster, ErrorKind, ExpiryRequest};
 use walbrook_store::{Children, MemoryStore, ObjectMeta, Payload, Result, Store};
 
 use super::world::{self, BACKUPS, DEAD, NEW, assert_clean, assert_whole, build, id};
@@ -109,7 +109,10 @@ async fn back_up(store: Arc<dyn Store>, base: &str) -> walbrook_repo::Result<()>
 /// Removes some of [`BACKUPS`] while those that were begun now are alive.
 async fn expire(store: Arc<dyn Store>, remove: &[usize]) -> walbrook_repo::Result<()> {
     let cluster = world::open(store).await?;
-    let mut request = world::request(&cluster, remove).await?;
+    carry_out(&cluster, world::request(&cluster, remove).await?).await
+}
+
+async fn carry_out(cluster: &Cluster, mut request: ExpiryRequest) -> walbrook_repo::Result<()> {
     request.now = Timestamp::now();
     match cluster.expire(&request).await {
         Err(error) if error.kind() != ErrorKind::Conflict => Err(error),
@@ -188,15 +191,21 @@ async fn i5_an_expiry_between_any_two_calls_of_another() {
         for n in 0.. {
             let when = format!("removing {one:?} and {other:?}, before call {n}");
             let store = world::copy(&original).await;
+            // Both were decided upon before.
+            let cluster = world::open(store.clone()).await.unwrap();
+            let outer = world::request(&cluster, one).await.unwrap();
+            let inner = world::request(&cluster, other).await.unwrap();
             let then = {
-                let (store, when) = (store.clone(), when.clone());
+                let when = when.clone();
                 Box::pin(async move {
-                    let done = expire(store, other).await;
+                    let done = carry_out(&cluster, inner).await;
                     done.unwrap_or_else(|e| panic!("{when}: {e}"));
                 })
             };
             let between = Between::new(&store, n, then);
-            expire(between.clone(), one).await.unwrap_or_else(|e| panic!("{when}: {e}"));
+            let cluster = world::open(between.clone()).await;
+            let done = carry_out(&cluster.unwrap(), outer).await;
+            done.unwrap_or_else(|e| panic!("{when}: {e}"));
             if !between.was_reached() {
                 break;
             }
@@ -215,11 +224,8 @@ async fn what_is_under_way_protects_what_it_names() {
     let mut intent = sample::intent(&id(NEW));
     intent.base = Some(id(BACKUPS[1]));
     intent.resumes = vec![id(DEAD)];
-    let options = walbrook_repo::WriterOptions {
-        codec: walbrook_repo::Codec::None,
-        workers: 1,
-        check: None,
-    };
+    let options =
+        walbrook_repo::WriterOptions { codec: walbrook_repo::Codec::None, workers: 1, check: None };
     walbrook_repo::BackupWriter::begin(&cluster, intent, options).await.unwrap();
 
     let mut request = world::request(&cluster, &[0, 1]).await.unwrap();

@@ -32,7 +32,9 @@ async fn a_restore_under_way_reads_to_its_end() {
     let gone = cluster.backup(&id(BACKUPS[2])).await.unwrap_err();
     assert_eq!(gone.kind(), ErrorKind::NotFound);
     // It does not look like one that is being taken.
-    assert!(cluster.unfinished_backups().await.unwrap().iter().all(|b| b.intent.id != id(BACKUPS[2])));
+    assert!(
+        cluster.unfinished_backups().await.unwrap().iter().all(|b| b.intent.id != id(BACKUPS[2]))
+    );
 
     // Removing the one whose packs it shares, too, and another run before the time is over.
     let second = expire(&cluster, &[0], 2).await;
@@ -55,7 +57,10 @@ async fn a_restore_under_way_reads_to_its_end() {
     assert!(first.shard(0).await.is_err(), "it is gone now");
     assert!(archive.get(&sample::segment(3).0).await.unwrap().is_none());
 
-    let last = expire(&cluster, &[], 27).await;
+    let mut request = world::request(&cluster, &[]).await.unwrap();
+    request.now = world::later() + SignedDuration::from_hours(27);
+    request.wal.clear();
+    let last = cluster.expire(&request).await.unwrap();
     assert_eq!(last.swept, [id(BACKUPS[0])]);
     assert_whole(&store, "at last").await;
     assert_clean(&store, "at last").await;
