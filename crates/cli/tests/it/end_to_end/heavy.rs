@@ -20,10 +20,14 @@ for_each_major!(a_relation_of_two_segment_files);
 
 fn a_relation_of_two_segment_files(installation: &Installation) {
     let scene = Scene::new();
-    let config = Cluster::builder(installation)
+    let mut config = Cluster::builder(installation)
         .data_checksums(true)
         .config("track_commit_timestamp", "on")
         .config("max_wal_size", "4GB");
+    let has_summaries = installation.major() >= 17;
+    if has_summaries {
+        config = config.config("summarize_wal", "on");
+    }
     let cluster = scene.archiving(config).start().unwrap();
     data::fill(&cluster);
     cluster.psql_ok(APP, BIG).unwrap();
@@ -49,6 +53,9 @@ fn a_relation_of_two_segment_files(installation: &Installation) {
     data::let_it_run(&cluster, &load);
     scene.archive_now(&cluster);
     let second_backup = scene.backup(&cluster, &["--wal", "archive"]);
+    let by = if has_summaries { "wal-summaries" } else { "sum" };
+    let changes = &second_backup["source"]["changes"];
+    assert_eq!(changes["by"], by, "{changes}");
     data::let_it_run(&cluster, &load);
     load.stop().unwrap();
     more_load.stop().unwrap();

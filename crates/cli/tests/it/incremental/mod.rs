@@ -3,6 +3,7 @@
 
 mod compare;
 mod fallback;
+mod under_load;
 mod visibility;
 mod workload;
 

@@ -1,0 +1,73 @@
+//! Incremental backups of a server that does everything while they are taken.
+
+use std::thread;
+
+use walbrook_testkit::{Cluster, Installation, Until};
+
+use super::workload;
+use crate::end_to_end::{data, installed, oracles};
+use crate::support::Scene;
+
+#[test]
+fn everything_happens_meanwhile_on_15() {
+    installed(15).into_iter().for_each(under_load);
+}
+
+#[test]
+fn everything_happens_meanwhile_on_18() {
+    installed(18).into_iter().for_each(under_load);
+}
+
+/// Files come, go, grow, shrink and move between the list and the reading of it. What such a backup
+/// restores to is sound as soon as it is consistent.
+fn under_load(installation: &Installation) {
+    let scene = Scene::new();
+    let mut builder = Cluster::builder(installation)
+        .data_checksums(true)
+        .config("max_wal_size", "4GB")
+        .config("wal_keep_size", "2GB");
+    if installation.major() >= 17 {
+        builder = builder.config("summarize_wal", "on");
+    }
+    let cluster = builder.start().unwrap();
+    data::fill(&cluster);
+    workload::begin(&cluster);
+    let load = cluster.pgbench_background(data::APP, 2).unwrap();
+    let by = if installation.major() >= 17 { "wal-summaries" } else { "sum" };
+    scene.backup(&cluster, &[]);
+    for round in 0..3 {
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                workload::statements(&cluster, round);
+                workload::recreate(&cluster, round + 1);
+            });
+            // As many as fit beside the work: each begins somewhere else in it.
+            for source in ["sql", "local"] {
+                let directory = cluster.data_dir().to_str().unwrap();
+                let local = ["--source", "local", "--pgdata", directory];
+                let args = if source == "local" { &local[..] } else { &[] };
+                let record = scene.backup(&cluster, &[args, &["--changes", by]].concat());
+                assert_eq!(record["damage"]["pages"], 0, "{}", record["damage"]);
+            }
+        });
+        let name = format!("restored-{round}");
+        let target = ["--target", "immediate", "--target-action", "promote"];
+        let directory = data::restore(&scene, &cluster, &name, &target);
+        let mut restored =
+            scene.adopt(&cluster, &directory).until(Until::Promoted).start().unwrap();
+        check_balance(&restored);
+        oracles::check_relations(&restored);
+        oracles::check_pages(&mut restored);
+    }
+    load.stop().unwrap();
+}
+
+/// pgbench's sums agree, but for the accounts that the workload adds 1 to, all or none at a time.
+#[track_caller]
+fn check_balance(restored: &Cluster) {
+    let sql = "SELECT b.s = t.s AND b.s = h.s AND (a.s - b.s) % 101 = 0, a.s, b.s, t.s, h.s FROM
+        (SELECT sum(abalance) s FROM pgbench_accounts) a, (SELECT sum(bbalance) s FROM pgbench_branches) b,
+        (SELECT sum(tbalance) s FROM pgbench_tellers) t, (SELECT sum(delta) s FROM pgbench_history) h";
+    let found = restored.psql(data::APP, sql).unwrap();
+    assert!(found.starts_with("t|"), "{found}");
+}
