@@ -9,7 +9,8 @@
 //!
 //! [`IncrementalHeader`], [`IncrementalDecoder`], [`IncrementalReader`], [`IncrementalWriter`] and
 //! [`Layout`] read, write and combine the `INCREMENTAL.*` files that PostgreSQL 17 and later send
-//! in an incremental base backup.
+//! in an incremental base backup. [`Truncations`] are the relations of which these files must not be
+//! believed.
 //!
 //! # What is always read whole
 //!
@@ -37,6 +38,7 @@ mod map;
 mod page_lsn;
 mod rules;
 mod span;
+mod truncations;
 
 pub use error::{Error, ErrorKind};
 pub use incremental::{
@@ -47,6 +49,7 @@ pub use map::{ChangeMap, ChangeMapBuilder, SummaryNotes};
 pub use page_lsn::PageLsnFilter;
 pub use rules::{FilePlan, WholeReason};
 pub use span::{BaseBackupSpan, Span};
+pub use truncations::{Truncations, TruncationsBuilder};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

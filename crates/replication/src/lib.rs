@@ -58,8 +58,8 @@ pub use session::Session;
 pub use tar::{EntryKind, TarEntry, TarEvent, TarReader};
 pub use verbs::{
     BackupEnd, BaseBackup, BaseBackupEvent, BaseBackupOptions, Checkpoint, CopyOut, CopyRow,
-    ManifestChecksums, PhysicalSlot, ResultSet, Row, SystemIdentity, TablespaceInfo,
-    TimelineHistoryFile, WalMessage, WalStream,
+    ManifestChecksums, ManifestUpload, PhysicalSlot, ResultSet, Row, SystemIdentity,
+    TablespaceInfo, TimelineHistoryFile, WalMessage, WalStream,
 };
 
 #[doc = include_str!("../README.md")]

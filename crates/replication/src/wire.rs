@@ -228,6 +228,11 @@ impl Wire {
         !self.output.is_empty()
     }
 
+    /// Bytes that wait to be sent.
+    pub(crate) fn output_len(&self) -> usize {
+        self.output.len()
+    }
+
     /// Sends what is buffered. Cancel-safe: what was not sent yet stays buffered.
     pub(crate) async fn flush(&mut self) -> Result<(), Error> {
         while !self.output.is_empty() {

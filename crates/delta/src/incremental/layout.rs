@@ -94,7 +94,8 @@ impl Layout {
         Ok(Self { runs: if blocks > 0 { vec![run] } else { Vec::new() }, layers: 1 })
     }
 
-    /// Lays the incremental file of the next backup over it.
+    /// Lays the incremental file of the next backup over it. Not one of a relation that was truncated in
+    /// between: see [`Truncations`](crate::Truncations).
     pub fn apply(&mut self, header: &IncrementalHeader) {
         let layer = self.layers;
         self.layers += 1;

@@ -9,6 +9,7 @@ mod show;
 mod slot;
 mod start_replication;
 mod timeline_history;
+mod upload_manifest;
 
 pub use base_backup::{BackupEnd, BaseBackup, BaseBackupEvent, TablespaceInfo};
 pub use base_backup_options::{BaseBackupOptions, Checkpoint, ManifestChecksums};
@@ -18,3 +19,4 @@ pub use query::{ResultSet, Row};
 pub use slot::PhysicalSlot;
 pub use start_replication::{WalMessage, WalStream};
 pub use timeline_history::TimelineHistoryFile;
+pub use upload_manifest::ManifestUpload;
