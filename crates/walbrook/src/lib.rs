@@ -22,6 +22,7 @@ mod backup;
 mod catalog;
 mod error;
 mod expire;
+mod pg_manifest;
 mod progress;
 mod restore;
 mod segment_path;

@@ -126,6 +126,31 @@ impl Block {
     }
 }
 
+impl PathTable {
+    /// How many blocks there are.
+    pub(crate) fn blocks(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// The records of a block, in the order of their paths; those of the next are past them.
+    pub(crate) fn block(&self, number: usize) -> Result<Vec<(String, Vec<u8>)>> {
+        let Some((_, begin)) = self.blocks.get(number) else { return Ok(Vec::new()) };
+        let end = self.blocks.get(number + 1).map_or(self.len, |(_, at)| *at);
+        let mut content = vec![0; (end - begin) as usize];
+        self.file.read_exact_at(&mut content, *begin).map_err(failed)?;
+        let mut reader = Reader(&content);
+        let mut records = Vec::new();
+        while !reader.is_empty() {
+            let record = reader.bytes().zip(reader.bytes());
+            let record = record.and_then(|(path, body)| {
+                Some((std::str::from_utf8(path).ok()?.to_owned(), body.to_vec()))
+            });
+            records.push(record.ok_or_else(|| failed(std::io::ErrorKind::InvalidData.into()))?);
+        }
+        Ok(records)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,6 +174,9 @@ mod tests {
         for n in (0..10_000u32).step_by(2).flat_map(|n| [n + 10_000, n]).chain((0..999).rev()) {
             assert_eq!(table.get(&path(n)).expect("reads").is_some(), n % 2 == 0, "{n}");
         }
+        let records = (0..table.blocks()).flat_map(|n| table.block(n).expect("reads"));
+        let paths: Vec<String> = records.map(|(path, _)| path).collect();
+        assert_eq!(paths, (0..20_000).step_by(2).map(path).collect::<Vec<_>>());
         for outside in ["", "base", "base/0000000", "base/0199999", "c"] {
             assert_eq!(table.get(outside).expect("reads"), None, "{outside}");
         }

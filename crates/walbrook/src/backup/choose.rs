@@ -24,12 +24,13 @@ pub(crate) enum Connected {
 impl Connected {
     /// Refuses a way to find changes that the source has no use for.
     pub(crate) fn can_detect(&self, changes: ChangeDetection) -> Result<()> {
-        let any = matches!(changes, ChangeDetection::Auto | ChangeDetection::Hash);
-        if any || !matches!(self, Self::Replication(_)) {
+        let sends_whole = matches!(changes, ChangeDetection::Sum | ChangeDetection::PageLsn);
+        if !sends_whole || !matches!(self, Self::Replication(_)) {
             return Ok(());
         }
         let message = format!(
-            "--changes {} needs --source sql or local: the replication protocol sends every page",
+            "--changes {} needs --source sql or local: over the replication protocol the server \
+             decides what it sends",
             changes.name()
         );
         Err(Error::new(ErrorKind::Invalid, message))

@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use bytes::Bytes;
 use walbrook_page::ControlFile;
 use walbrook_replication::{
     BaseBackup, BaseBackupEvent, EntryKind as TarKind, TarEntry, TarEvent, TarReader,
@@ -7,8 +8,13 @@ use walbrook_replication::{
 use walbrook_repo::{BackupWriter, Entry, EntryKind};
 use walbrook_types::{BackupLabel, Oid};
 
+use crate::backup::CONTROL_FILE;
 use crate::backup::manifest_check::{BACKUP_MANIFEST, ManifestCheck, ManifestReader, SmallFile};
+use crate::backup::native::{Fold, Folded, Prior, folded_path, without_incremental_lines};
 use crate::{Error, ErrorKind, Progress, Result};
+
+/// What says that a directory is a backup, and where its WAL begins.
+const LABEL: &str = "backup_label";
 
 /// What was learnt while the files passed by.
 pub(crate) struct Copied {
@@ -17,7 +23,8 @@ pub(crate) struct Copied {
     pub(crate) manifest: ManifestCheck,
 }
 
-/// Moves a base backup into a writer: takes the archives apart and stores their files.
+/// Moves a base backup into a writer: takes the archives apart and stores their files. Of an
+/// incremental one, which is laid over a prior backup, complete files become.
 pub(crate) struct Copier<'a> {
     writer: &'a mut BackupWriter,
     progress: &'a dyn Progress,
@@ -25,33 +32,46 @@ pub(crate) struct Copier<'a> {
     prefix: String,
     tar: TarReader,
     in_archive: bool,
-    in_file: bool,
-    /// The file whose content is kept, if the current one is.
-    keep: Option<Kept>,
+    file: Current,
+    prior: Option<Prior>,
     label: SmallFile,
     control: SmallFile,
-    manifest: Option<ManifestReader>,
+    manifest: ManifestReader,
+    manifest_begun: bool,
 }
 
-#[derive(Clone, Copy)]
-enum Kept {
-    Label,
+/// What becomes of the content of the file at hand.
+enum Current {
+    /// There is none.
+    None,
+    /// It is stored.
+    Stored,
+    /// It is stored, and kept.
     Control,
+    /// It is kept, to be stored when all of it is there.
+    Label { mode: u32, mtime: i64 },
+    /// It is laid over the prior's.
+    Folded(Box<Fold>),
 }
 
 impl<'a> Copier<'a> {
-    pub(crate) fn new(writer: &'a mut BackupWriter, progress: &'a dyn Progress) -> Self {
+    pub(crate) fn new(
+        writer: &'a mut BackupWriter,
+        progress: &'a dyn Progress,
+        prior: Option<Prior>,
+    ) -> Self {
         Self {
             writer,
             progress,
             prefix: String::new(),
             tar: TarReader::new(),
             in_archive: false,
-            in_file: false,
-            keep: None,
+            file: Current::None,
+            manifest: ManifestReader::new(prior.is_some()),
+            manifest_begun: false,
+            prior,
             label: SmallFile::default(),
             control: SmallFile::default(),
-            manifest: None,
         }
     }
 
@@ -67,21 +87,24 @@ impl<'a> Copier<'a> {
                         Some(_) => format!("pg_tblspc/{}/", archive_oid(&name)?),
                     };
                 }
-                BaseBackupEvent::Data(bytes) => match &mut self.manifest {
-                    Some(manifest) => {
-                        manifest.feed(&bytes)?;
+                BaseBackupEvent::Data(bytes) if self.manifest_begun => {
+                    self.manifest.feed(&bytes)?;
+                    if self.prior.is_none() {
                         self.writer.write(&bytes).await?;
                     }
-                    None => {
-                        self.progress.advance(bytes.len() as u64);
-                        self.tar.feed(bytes);
-                        self.take_archive().await?;
-                    }
-                },
+                }
+                BaseBackupEvent::Data(bytes) => {
+                    self.progress.advance(bytes.len() as u64);
+                    self.tar.feed(bytes);
+                    self.take_archive().await?;
+                }
                 BaseBackupEvent::Manifest => {
                     self.end_archive()?;
-                    self.manifest = Some(ManifestReader::default());
-                    self.writer.begin_file(BACKUP_MANIFEST, 0o600, 0)?;
+                    self.manifest_begun = true;
+                    // That of an incremental backup is of files that are not stored.
+                    if self.prior.is_none() {
+                        self.writer.begin_file(BACKUP_MANIFEST, 0o600, 0)?;
+                    }
                 }
                 _ => {}
             }
@@ -89,7 +112,7 @@ impl<'a> Copier<'a> {
         let sent = |what: &str| {
             Error::new(ErrorKind::ServerChanged, format!("the server sent no valid {what}"))
         };
-        let manifest = self.manifest.ok_or_else(|| sent("backup manifest"))?.finish()?;
+        let manifest = self.manifest.finish()?;
         self.writer.end_file()?;
         let label = std::str::from_utf8(self.label.bytes())
             .map_err(|e| sent("backup_label").with_source(e))?;
@@ -112,23 +135,54 @@ impl<'a> Copier<'a> {
         while let Some(event) = self.tar.next()? {
             match event {
                 TarEvent::Entry(entry) => self.begin_entry(entry)?,
-                TarEvent::Data(bytes) => {
-                    match self.keep {
-                        Some(Kept::Label) => self.label.push(&bytes),
-                        Some(Kept::Control) => self.control.push(&bytes),
-                        None => {}
+                TarEvent::Data(bytes) => match &mut self.file {
+                    Current::Folded(fold) => fold.write(self.writer, &bytes).await?,
+                    Current::Label { .. } => self.label.push(&bytes),
+                    Current::Control => {
+                        self.control.push(&bytes);
+                        self.writer.write(&bytes).await?;
                     }
-                    self.writer.write(&bytes).await?;
-                }
-                // A directory or a link ends as well, but was never begun.
-                TarEvent::EndOfFile if self.in_file => {
-                    self.in_file = false;
-                    self.writer.end_file()?;
-                }
+                    Current::Stored | Current::None => self.writer.write(&bytes).await?,
+                },
+                TarEvent::EndOfFile => match std::mem::replace(&mut self.file, Current::None) {
+                    // A directory or a link ends as well, but was never begun.
+                    Current::None => {}
+                    Current::Stored | Current::Control => self.writer.end_file()?,
+                    Current::Label { mode, mtime } => self.store_label(mode, mtime).await?,
+                    Current::Folded(fold) => {
+                        let Folded { path, received, crc32c, spared } = fold.close(self.writer)?;
+                        self.manifest.received(path, received, crc32c)?;
+                        self.progress.advance(spared);
+                    }
+                },
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    /// Stores `backup_label`, as that of a complete backup.
+    async fn store_label(&mut self, mode: u32, mtime: i64) -> Result<()> {
+        let label = Bytes::copy_from_slice(self.label.bytes());
+        let mut stored = label.clone();
+        if let Some(prior) = &self.prior {
+            let text = String::from_utf8_lossy(&label);
+            let (complete, from) = without_incremental_lines(&text);
+            if from != Some(prior.start()) {
+                let message = format!(
+                    "the server sent what changed since {}, not since {}",
+                    from.map_or("no place".to_owned(), |lsn| lsn.to_string()),
+                    prior.start()
+                );
+                return Err(Error::new(ErrorKind::ServerChanged, message));
+            }
+            stored = complete.into();
+            let crc32c = crc32c::crc32c(&label);
+            self.manifest.received(LABEL.to_owned(), label.len() as u64, crc32c)?;
+        }
+        self.writer.begin_file(LABEL, mode, mtime)?;
+        self.writer.write(&stored).await?;
+        Ok(self.writer.end_file()?)
     }
 
     fn begin_entry(&mut self, entry: TarEntry) -> Result<()> {
@@ -136,13 +190,7 @@ impl<'a> Copier<'a> {
         let mtime = i64::try_from(entry.mtime).unwrap_or(i64::MAX);
         let kind = match entry.kind {
             TarKind::File => {
-                self.keep = match path.as_str() {
-                    "backup_label" => Some(Kept::Label),
-                    "global/pg_control" => Some(Kept::Control),
-                    _ => None,
-                };
-                self.in_file = true;
-                self.writer.begin_file(&path, entry.mode, mtime)?;
+                self.file = self.begin_file(path, entry.mode, mtime)?;
                 return Ok(());
             }
             TarKind::Directory => EntryKind::Directory,
@@ -154,6 +202,23 @@ impl<'a> Copier<'a> {
         };
         self.writer.add(Entry { path, mode: entry.mode, mtime, kind })?;
         Ok(())
+    }
+
+    fn begin_file(&mut self, path: String, mode: u32, mtime: i64) -> Result<Current> {
+        if path == LABEL {
+            return Ok(Current::Label { mode, mtime });
+        }
+        if let (Some(prior), Some(folded)) = (&self.prior, folded_path(&path)) {
+            let base = prior.lookup(&folded)?.ok_or_else(|| {
+                let message =
+                    format!("the server sent differences of {folded:?}, of which it was not told");
+                Error::new(ErrorKind::ServerChanged, message)
+            })?;
+            let fold = Fold::open(self.writer, folded, (mode, mtime), base)?;
+            return Ok(Current::Folded(Box::new(fold)));
+        }
+        self.writer.begin_file(&path, mode, mtime)?;
+        Ok(if path == CONTROL_FILE { Current::Control } else { Current::Stored })
     }
 }
 

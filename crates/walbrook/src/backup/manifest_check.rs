@@ -2,6 +2,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use walbrook_repo::{Entry, EntryKind, PathSorter, SortedPaths};
 
+use crate::backup::native::folded_path;
 use crate::{Error, ErrorKind, Result};
 
 /// The name of PostgreSQL's own manifest, which is stored as a file of the backup so that
@@ -10,14 +11,17 @@ pub(crate) const BACKUP_MANIFEST: &str = "backup_manifest";
 
 /// Reads the manifest that the server sends after the files, and compares it with what was
 /// stored: every file, its size and its CRC-32C. What the server read from its disk is then known
-/// to be what is in the repository.
+/// to be what is in the repository. Files that are not stored as they came, such as those of an
+/// incremental backup, are compared as they [came](Self::received).
 ///
 /// The manifest has one file to a line (`AddFileToBackupManifest` in PostgreSQL's
 /// `backup/backup_manifest.c`), so it is read line by line, however long it is.
-#[derive(Default)]
 pub(crate) struct ManifestReader {
+    incremental: bool,
     line: Vec<u8>,
     files: PathSorter,
+    /// Files that are stored in another form: what the manifest has to say of them.
+    received: PathSorter,
     complete: bool,
 }
 
@@ -34,6 +38,18 @@ struct FileLine {
 }
 
 impl ManifestReader {
+    /// Of a backup that may be incremental.
+    pub(crate) fn new(incremental: bool) -> Self {
+        let (files, received) = (PathSorter::default(), PathSorter::default());
+        Self { incremental, line: Vec::new(), files, received, complete: false }
+    }
+
+    /// Notes the length and the checksum of a file that came in another form than it is stored in,
+    /// under this path.
+    pub(crate) fn received(&mut self, path: String, size: u64, crc32c: u32) -> Result<()> {
+        Ok(self.received.push(path, body(size, crc32c.to_le_bytes()))?)
+    }
+
     pub(crate) fn feed(&mut self, mut bytes: &[u8]) -> Result<()> {
         while let Some(end) = bytes.iter().position(|b| *b == b'\n') {
             self.line.extend_from_slice(&bytes[..end]);
@@ -72,10 +88,9 @@ impl ManifestReader {
             .filter(|_| file.checksum_algorithm == "CRC32C")
             .and_then(|crc| crc.try_into().ok())
             .ok_or_else(|| malformed("a checksum that is no CRC32C"))?;
-        let mut body = file.size.to_le_bytes().to_vec();
+        let folded = if self.incremental { folded_path(&path) } else { None };
         // PostgreSQL writes the bytes of the number as they lie in memory.
-        body.extend_from_slice(&crc);
-        self.files.push(path, body)?;
+        self.files.push(folded.unwrap_or(path), body(file.size, crc))?;
         Ok(())
     }
 
@@ -86,8 +101,15 @@ impl ManifestReader {
         }
         let mut files = self.files.finish()?;
         let next = files.next_record()?;
-        Ok(ManifestCheck { files, next })
+        let mut received = self.received.finish()?;
+        let next_received = received.next_record()?;
+        Ok(ManifestCheck { files, next, received, next_received })
     }
+}
+
+/// What is compared of a file.
+fn body(size: u64, crc32c: [u8; 4]) -> Vec<u8> {
+    [&size.to_le_bytes()[..], &crc32c].concat()
 }
 
 fn malformed(what: &str) -> Error {
@@ -107,6 +129,8 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
 pub(crate) struct ManifestCheck {
     files: SortedPaths,
     next: Option<(String, Vec<u8>)>,
+    received: SortedPaths,
+    next_received: Option<(String, Vec<u8>)>,
 }
 
 impl ManifestCheck {
@@ -128,9 +152,14 @@ impl ManifestCheck {
                 ));
             }
         };
-        let crc = content.crc32c.unwrap_or_default();
-        let stored = [&content.size.to_le_bytes()[..], &crc.to_le_bytes()].concat();
-        if stored != expected {
+        let came = match self.next_received.take_if(|(path, _)| *path == entry.path) {
+            Some((_, body)) => {
+                self.next_received = self.received.next_record().map_err(|e| e.to_string())?;
+                body
+            }
+            None => body(content.size, content.crc32c.unwrap_or_default().to_le_bytes()),
+        };
+        if came != expected {
             return Err(format!(
                 "{:?} is not what the server's manifest says: it was changed on the way, or in \
                  memory; take the backup again",
@@ -196,7 +225,7 @@ mod tests {
     }
 
     fn check(entries: &[Entry]) -> Result<(), String> {
-        let mut reader = ManifestReader::default();
+        let mut reader = ManifestReader::new(false);
         for piece in MANIFEST.as_bytes().chunks(7) {
             reader.feed(piece).map_err(|e| e.to_string())?;
         }
@@ -218,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_manifest_that_is_cut_off_is_refused() {
-        let mut reader = ManifestReader::default();
+        let mut reader = ManifestReader::new(false);
         reader.feed(&MANIFEST.as_bytes()[..MANIFEST.len() - 30]).expect("so far it is right");
         assert!(reader.finish().is_err());
     }

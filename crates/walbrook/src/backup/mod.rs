@@ -10,6 +10,7 @@ mod changes;
 mod choose;
 mod copy;
 mod manifest_check;
+mod native;
 mod options;
 mod pages;
 mod reading;

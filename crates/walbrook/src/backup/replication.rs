@@ -1,14 +1,16 @@
-//! A backup by `BASE_BACKUP`.
+//! A backup by `BASE_BACKUP`, whole or [incremental](super::native).
 
 use jiff::Timestamp;
 use walbrook_replication::{BaseBackup, BaseBackupOptions, ManifestChecksums, Session};
-use walbrook_repo::{BackupWriter, ChangeFacts, PageCheck, TablespaceRecord, WalArchive};
+use walbrook_repo::{BackupWriter, PageCheck, TablespaceRecord, WalArchive};
 use walbrook_types::{Lsn, TimelineId, WalFileName};
+use walbrook_wal::TimelineHistory;
 
 use crate::backup::copy::{Copied, Copier};
+use crate::backup::native::Begun;
 use crate::backup::wal_stream::WalReservation;
-use crate::backup::{Run, Taken, check_positions, watched};
-use crate::{ChangeDetection, Phase, Progress, Result};
+use crate::backup::{Run, Taken, check_positions, parse_history, watched};
+use crate::{Phase, Progress, Result};
 
 impl Run<'_> {
     pub(super) async fn take_over_replication(
@@ -17,14 +19,10 @@ impl Run<'_> {
         mut writer: BackupWriter,
         reservation: Option<WalReservation>,
     ) -> Result<Taken> {
-        // Every page comes; the writer compares each with the base's.
-        let changes = writer.base().map(|_| ChangeFacts {
-            by: ChangeDetection::Hash.name().to_owned(),
-            reason: "the replication protocol sends every page".to_owned(),
-        });
-        store_history(&mut session, &self.archive, self.server.timeline).await?;
+        let history = store_history(&mut session, &self.archive, self.server.timeline).await?;
         self.progress.begin(Phase::Checkpoint, None);
-        let mut base = session.base_backup(&self.protocol_options()).await?;
+        let begun = self.begin_base_backup(session, writer.base(), &history).await?;
+        let Begun { backup: mut base, prior, changes } = begun;
         let start = base.start();
         let checksums = self.server.facts.data_checksums;
         writer.set_check(Some(PageCheck { checksums, start_lsn: start.0 }));
@@ -32,7 +30,8 @@ impl Run<'_> {
 
         self.progress.begin(Phase::Copy, total_bytes(&base));
         let copied =
-            watched(&mut wal, Copier::new(&mut writer, self.progress).run(&mut base)).await?;
+            watched(&mut wal, Copier::new(&mut writer, self.progress, prior).run(&mut base))
+                .await?;
         let stop = watched(&mut wal, stop(&mut base)).await?;
         let stopped_at = Timestamp::now();
         let tablespaces = tablespaces(&base);
@@ -48,7 +47,7 @@ impl Run<'_> {
         Ok(Taken { stored, start, stop, stopped_at, label, control, tablespaces, changes, wal })
     }
 
-    fn protocol_options(&self) -> BaseBackupOptions {
+    pub(super) fn protocol_options(&self) -> BaseBackupOptions {
         BaseBackupOptions::new()
             .label(self.options.label.clone())
             .checkpoint(self.options.checkpoint)
@@ -100,11 +99,12 @@ async fn store_history(
     session: &mut Session,
     archive: &WalArchive,
     timeline: TimelineId,
-) -> Result<()> {
+) -> Result<TimelineHistory> {
     if timeline == TimelineId::FIRST {
-        return Ok(());
+        return Ok(TimelineHistory::root(timeline));
     }
     let file = session.timeline_history(timeline).await?;
+    let history = parse_history(timeline, Some(&file.content))?;
     archive.put_bytes(WalFileName::TimelineHistory { timeline }, file.content).await?;
-    Ok(())
+    Ok(history)
 }

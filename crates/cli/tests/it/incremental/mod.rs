@@ -4,6 +4,7 @@
 mod compare;
 mod fallback;
 mod under_load;
+mod native;
 mod visibility;
 mod workload;
 
@@ -46,7 +47,8 @@ struct Way {
 fn ways(installation: &Installation) -> Vec<Way> {
     // By SQL with archived segments; locally with those that are read from the server.
     let has_summaries = installation.major() >= 17;
-    let mut ways = vec![("sql", "page-lsn", "page-lsn"), ("replication", "auto", "hash")];
+    let over_replication = if has_summaries { "wal-summaries" } else { "hash" };
+    let mut ways = vec![("sql", "page-lsn", "page-lsn"), ("replication", "auto", over_replication)];
     match has_summaries {
         true => ways.splice(0..0, [("sql", "sum", "sum"), ("local", "auto", "wal-summaries")]),
         false => ways.splice(0..0, [("sql", "auto", "sum"), ("local", "sum", "sum")]),

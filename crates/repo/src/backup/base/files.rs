@@ -55,21 +55,18 @@ impl FileIndex {
     }
 
     pub(crate) fn lookup(&self, path: &str) -> Result<Option<BaseFile>> {
-        let Some(body) = self.files.get(path)? else { return Ok(None) };
-        let entry = Entry::decode(path.to_owned(), &mut 0, &mut Reader(&body));
-        let Some(Entry { path, mode, mtime, kind: EntryKind::File(content) }) = entry else {
-            let changed = std::io::ErrorKind::InvalidData.into();
-            return Err(Error::local("a temporary file for looking up paths changed", changed));
-        };
-        let FileContent { size, crc32c, extents } = content;
-        let mut at = 0;
-        let extents = extents.into_iter().map(|extent| {
-            let begin = at;
-            at += extent.len;
-            (begin, extent)
-        });
-        let extents = extents.collect();
-        Ok(Some(BaseFile { path: path.into(), size, mode, mtime, crc32c, extents }))
+        self.files.get(path)?.map(|body| file(path.to_owned(), &body)).transpose()
+    }
+
+    /// Blocks of files: [`block`](Self::block) has those of each.
+    pub(crate) fn blocks(&self) -> usize {
+        self.files.blocks()
+    }
+
+    /// The files of a block, in the order of their paths.
+    pub(crate) fn block(&self, number: usize) -> Result<Vec<BaseFile>> {
+        let records = self.files.block(number)?;
+        records.into_iter().map(|(path, body)| file(path, &body)).collect()
     }
 
     pub(crate) fn frame(&self, number: u64) -> Result<(PackRef, FrameRef)> {
@@ -114,6 +111,24 @@ impl FileIndex {
         }
         Ok(found)
     }
+}
+
+/// A file out of its record.
+fn file(path: String, body: &[u8]) -> Result<BaseFile> {
+    let entry = Entry::decode(path, &mut 0, &mut Reader(body));
+    let Some(Entry { path, mode, mtime, kind: EntryKind::File(content) }) = entry else {
+        let changed = std::io::ErrorKind::InvalidData.into();
+        return Err(Error::local("a temporary file for looking up paths changed", changed));
+    };
+    let FileContent { size, crc32c, extents } = content;
+    let mut at = 0;
+    let extents = extents.into_iter().map(|extent| {
+        let begin = at;
+        at += extent.len;
+        (begin, extent)
+    });
+    let extents = extents.collect();
+    Ok(BaseFile { path: path.into(), size, mode, mtime, crc32c, extents })
 }
 
 /// Makes a [`FileIndex`].

@@ -81,6 +81,16 @@ impl BaseIndex {
         self.index.lookup(path)
     }
 
+    /// All files of the backup, in the order of their paths; some hundred of them are in memory at a
+    /// time.
+    pub fn files(&self) -> impl Iterator<Item = Result<BaseFile>> + Send + use<> {
+        let index = self.index.clone();
+        (0..index.blocks()).flat_map(move |number| match index.block(number) {
+            Ok(files) => files.into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(error)],
+        })
+    }
+
     /// The frame that a number in a [`BaseFile`]'s extents stands for, and the pack that it is in
     /// ([`FrameRef::pack`] has no meaning here).
     pub fn frame(&self, number: u64) -> Result<(PackRef, FrameRef)> {

@@ -6,6 +6,9 @@
 mod archive;
 mod page_lsn;
 mod server;
+mod truncations;
+
+pub(crate) use truncations::TruncationReader;
 
 use walbrook_delta::{BaseBackupSpan, ChangeMap, PageLsnFilter, Span};
 use walbrook_repo::{BackupRecord, BaseIndex, ChangeFacts, WalArchive};
@@ -87,7 +90,7 @@ impl Detector<'_> {
     }
 
     /// The log between base and backup, if what is not in it can be taken from the base at all.
-    fn span(&self) -> Result<Span> {
+    pub(super) fn span(&self) -> Result<Span> {
         let base: &BackupRecord = self.base.record();
         let refused = |why: &str| Err(Error::new(ErrorKind::Invalid, why));
         if base.server.data_checksums != self.server.facts.data_checksums {
@@ -118,7 +121,7 @@ fn because(passed_over: &[String]) -> String {
     }
 }
 
-fn facts(way: ChangeDetection, reason: String) -> ChangeFacts {
+pub(super) fn facts(way: ChangeDetection, reason: String) -> ChangeFacts {
     ChangeFacts { by: way.name().to_owned(), reason }
 }
 

@@ -21,24 +21,30 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Part of the log that the server has a summary of.
 #[derive(Debug, Clone, Copy)]
-struct Available {
-    timeline: TimelineId,
-    from: Lsn,
-    to: Lsn,
+pub(super) struct Available {
+    pub(super) timeline: TimelineId,
+    pub(super) from: Lsn,
+    pub(super) to: Lsn,
 }
 
-/// The map of the server's own summaries.
-pub(super) async fn map(info: &ConnInfo, server: &Server, span: Span) -> Result<ChangeMap> {
+/// A session in which the server's summaries can be read.
+pub(super) async fn open_for_summaries(info: &ConnInfo, server: &Server) -> Result<Session> {
     let version = server.facts.pg_version;
     if version.major() < SINCE {
         let message = format!("PostgreSQL {version} keeps no WAL summaries");
         return Err(Error::new(ErrorKind::Invalid, message));
     }
-    let (mut session, identity) = open(info).await?;
+    let (session, identity) = open(info).await?;
     if !identity.starts_with(&format!("{}@", server.facts.system_identifier.0 as i64)) {
         let message = "the connection for its WAL summaries reached another server";
         return Err(Error::new(ErrorKind::ServerChanged, message));
     }
+    Ok(session)
+}
+
+/// The map of the server's own summaries.
+pub(super) async fn map(info: &ConnInfo, server: &Server, span: Span) -> Result<ChangeMap> {
+    let mut session = open_for_summaries(info, server).await?;
     let available = wait(&mut session, &span).await?;
     let mut builder = ChangeMapBuilder::new(span);
     for Available { timeline, from, to } in available {
@@ -113,7 +119,7 @@ async fn wait(session: &mut Session, span: &Span) -> Result<Vec<Available>> {
     }
 }
 
-async fn list(session: &mut Session) -> Result<Vec<Available>> {
+pub(super) async fn list(session: &mut Session) -> Result<Vec<Available>> {
     let sql = "SELECT tli, start_lsn, end_lsn FROM pg_available_wal_summaries()";
     let answer = session.simple_query(sql).await?;
     let parsed = answer.rows().iter().map(|row| {
