@@ -144,6 +144,57 @@ fn every_file_is_what_the_manifest_says() {
     }
 }
 
+/// Only what changed is sent, of files that the manifest names; and a manifest that can't be read leaves
+/// the session as it was.
+#[test]
+fn differences_to_an_uploaded_manifest() {
+    let upload = async |session: &mut Session, manifest: &[u8]| {
+        let mut upload = session.upload_manifest().await?;
+        for piece in manifest.chunks(1000) {
+            upload.write(piece).await?;
+        }
+        upload.finish().await
+    };
+    let builder = Cluster::builder(newest()).config("summarize_wal", "on");
+    let cluster = builder.config("autovacuum", "off").start().unwrap();
+    // Whoever reads its rows first would mark them.
+    let sql = "CREATE TABLE t AS SELECT g, repeat('x', 500) FROM generate_series(1, 20000) g;
+        VACUUM FREEZE t";
+    cluster.psql_ok("postgres", sql).unwrap();
+    let path = cluster.psql("postgres", "SELECT pg_relation_filepath('t')").unwrap();
+    let incremental = path.replacen("base/5/", "base/5/INCREMENTAL.", 1);
+    run(async {
+        let session = Session::replication(&socket(&cluster)).await.unwrap();
+        let mut backup = session.base_backup(&options()).await.unwrap();
+        let full = take(&mut backup).await.unwrap();
+        let mut session = backup.finish().await.unwrap().session;
+        cluster.psql_ok("postgres", "UPDATE t SET g = -g WHERE g % 5000 = 7").unwrap();
+
+        for cut in [0, 70, full.manifest.len() / 2, full.manifest.len() - 10] {
+            let error = upload(&mut session, &full.manifest[..cut]).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Server, "{error}");
+        }
+        let mut changed = full.manifest.clone();
+        changed[full.manifest.len() / 2] ^= 1;
+        assert!(upload(&mut session, &changed).await.is_err());
+
+        upload(&mut session, &full.manifest).await.unwrap();
+        let mut backup = session.base_backup(&options().incremental(true)).await.unwrap();
+        let taken = take(&mut backup).await.unwrap();
+        backup.finish().await.unwrap();
+        assert_eq!(taken.files, manifest_files(&taken.manifest));
+        assert!(!taken.files.contains_key(&path) && taken.files.contains_key(&incremental));
+        let bytes = |taken: &Taken| taken.files.values().map(|file| file.0).sum::<u64>();
+        let (all, sent) = (bytes(&full), bytes(&taken));
+        assert!(all > 30_000_000 && sent < all / 4, "{sent} of {all} bytes");
+
+        // None was uploaded in this session.
+        let session = Session::replication(&socket(&cluster)).await.unwrap();
+        let error = session.base_backup(&options().incremental(true)).await.unwrap_err();
+        assert_eq!(error.server_error().unwrap().code(), "55000", "{error}");
+    });
+}
+
 #[test]
 fn checksum_failures_come_after_the_stop_position() {
     for installation in majors() {

@@ -246,6 +246,30 @@ mod tests {
     }
 
     #[test]
+    fn what_is_stored_in_another_form_is_compared_as_it_came() {
+        let manifest = MANIFEST.replace("\"b\"", "\"base/5/INCREMENTAL.7\"");
+        let check = |received: Option<(u64, u32)>, stored: &str| {
+            let mut reader = ManifestReader::new(true);
+            reader.feed(manifest.as_bytes()).map_err(|e| e.to_string())?;
+            if let Some((size, crc32c)) = received {
+                let path = "base/5/7".to_owned();
+                reader.received(path, size, crc32c).map_err(|e| e.to_string())?;
+            }
+            let mut check = reader.finish().map_err(|e| e.to_string())?;
+            check.inspect(&file("a", 5, 0xFF))?;
+            let content = FileContent { size: 8192, crc32c: None, extents: Vec::new() };
+            let kind = EntryKind::File(content);
+            check.inspect(&Entry { path: stored.to_owned(), mode: 0, mtime: 0, kind })?;
+            check.finish().map_err(|e| e.to_string())
+        };
+        assert_eq!(check(Some((3, 0x0102_0304)), "base/5/7"), Ok(()));
+        assert!(check(Some((4, 0x0102_0304)), "base/5/7").is_err());
+        assert!(check(Some((3, 0x0102_0305)), "base/5/7").is_err());
+        assert!(check(Some((3, 0x0102_0304)), "base/5/8").is_err());
+        assert!(check(None, "base/5/7").is_err());
+    }
+
+    #[test]
     fn a_manifest_that_is_cut_off_is_refused() {
         let mut reader = ManifestReader::new(false);
         reader.feed(&MANIFEST.as_bytes()[..MANIFEST.len() - 30]).expect("so far it is right");

@@ -8,6 +8,7 @@ mod page_lsn;
 mod server;
 mod truncations;
 
+pub(crate) use server::SINCE as SUMMARIES_SINCE;
 pub(crate) use truncations::TruncationReader;
 
 use walbrook_delta::{BaseBackupSpan, ChangeMap, PageLsnFilter, Span};

@@ -14,7 +14,7 @@ use crate::backup::source::session::{open, unexpected};
 use crate::{Error, ErrorKind, Result};
 
 /// The first major version that has them.
-const SINCE: u32 = 17;
+pub(crate) const SINCE: u32 = 17;
 
 /// How long the summarizer may stand still before it is given up.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -17,7 +17,7 @@ use walbrook_repo::{BaseIndex, ChangeFacts};
 use walbrook_types::Lsn;
 use walbrook_wal::TimelineHistory;
 
-use crate::backup::changes::{Detector, TruncationReader, facts};
+use crate::backup::changes::{Detector, SUMMARIES_SINCE, TruncationReader, facts};
 use crate::backup::server::Server;
 use crate::backup::{ChangeDetection, Run};
 use crate::{Error, ErrorKind, Result};
@@ -134,11 +134,12 @@ impl Native<'_> {
     /// Finds out what stands against it before the server does anything.
     async fn prepare(&self, session: &mut Session) -> Result<Ready> {
         let server = &self.run.server;
-        let mut reader = TruncationReader::connect(&self.run.options.server, server).await?;
-        if session.show("summarize_wal").await? != "on" {
+        let has_setting = server.facts.pg_version.major() >= SUMMARIES_SINCE;
+        if has_setting && session.show("summarize_wal").await? != "on" {
             let message = "the server makes no WAL summaries: summarize_wal is off";
             return Err(Error::new(ErrorKind::Invalid, message));
         }
+        let mut reader = TruncationReader::connect(&self.run.options.server, server).await?;
         // It will start past here, or at a checkpoint a little before on a standby.
         let so_far = self.span(server.flushed.max(self.base.record().span.stop_lsn))?;
         let truncated = reader.read(&so_far).await?.so_far().clone();
