@@ -73,7 +73,8 @@ struct Args {
     /// How to find out what has changed since the base. wal-summaries: those of PostgreSQL 17 and
     /// later with summarize_wal on. sum: those beside the archived WAL, any version. page-lsn: by the
     /// header of each page. hash: by comparing all content. auto: the first of wal-summaries, sum and
-    /// hash that is proven to know every change [default: auto]
+    /// hash that is proven to know every change. With --source replication: wal-summaries, and the
+    /// server sends what changed, or hash [default: auto]
     #[arg(long, value_name = "HOW")]
     changes: Option<ChangesArg>,
 

@@ -99,6 +99,29 @@ impl PathTable {
         let [Some(block), _] = &mut *recent else { return Ok(None) };
         block.find(path.as_bytes())
     }
+
+    /// How many blocks there are.
+    pub(crate) fn blocks(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// The records of a block, in the order of their paths; those of the next are past them.
+    pub(crate) fn block(&self, number: usize) -> Result<Vec<(String, Vec<u8>)>> {
+        let Some((_, begin)) = self.blocks.get(number) else { return Ok(Vec::new()) };
+        let end = self.blocks.get(number + 1).map_or(self.len, |(_, at)| *at);
+        let mut content = vec![0; (end - begin) as usize];
+        self.file.read_exact_at(&mut content, *begin).map_err(failed)?;
+        let mut reader = Reader(&content);
+        let mut records = Vec::new();
+        while !reader.is_empty() {
+            let record = reader.bytes().zip(reader.bytes());
+            let record = record.and_then(|(path, body)| {
+                Some((std::str::from_utf8(path).ok()?.to_owned(), body.to_vec()))
+            });
+            records.push(record.ok_or_else(|| failed(std::io::ErrorKind::InvalidData.into()))?);
+        }
+        Ok(records)
+    }
 }
 
 impl Block {
@@ -123,31 +146,6 @@ impl Block {
                 return Ok(None);
             }
         }
-    }
-}
-
-impl PathTable {
-    /// How many blocks there are.
-    pub(crate) fn blocks(&self) -> usize {
-        self.blocks.len()
-    }
-
-    /// The records of a block, in the order of their paths; those of the next are past them.
-    pub(crate) fn block(&self, number: usize) -> Result<Vec<(String, Vec<u8>)>> {
-        let Some((_, begin)) = self.blocks.get(number) else { return Ok(Vec::new()) };
-        let end = self.blocks.get(number + 1).map_or(self.len, |(_, at)| *at);
-        let mut content = vec![0; (end - begin) as usize];
-        self.file.read_exact_at(&mut content, *begin).map_err(failed)?;
-        let mut reader = Reader(&content);
-        let mut records = Vec::new();
-        while !reader.is_empty() {
-            let record = reader.bytes().zip(reader.bytes());
-            let record = record.and_then(|(path, body)| {
-                Some((std::str::from_utf8(path).ok()?.to_owned(), body.to_vec()))
-            });
-            records.push(record.ok_or_else(|| failed(std::io::ErrorKind::InvalidData.into()))?);
-        }
-        Ok(records)
     }
 }
 

@@ -52,11 +52,12 @@ pub enum Base {
 #[non_exhaustive]
 pub enum ChangeDetection {
     /// By the first of [`WalSummaries`](Self::WalSummaries), [`Sum`](Self::Sum) and
-    /// [`Hash`](Self::Hash) that is proven to know every change since the base.
+    /// [`Hash`](Self::Hash) that is proven to know every change since the base. Over the replication
+    /// protocol, of the first and the last.
     #[default]
     Auto,
     /// By the WAL summaries of PostgreSQL 17 and later, with `summarize_wal` on. Unchanged pages are
-    /// not read.
+    /// not read; over the replication protocol the server makes an incremental backup of its own.
     WalSummaries,
     /// By the summaries that lie beside the archived WAL, of any version; segments that are not
     /// archived are read from the server. Unchanged pages are not read.
