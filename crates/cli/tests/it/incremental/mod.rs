@@ -3,8 +3,8 @@
 
 mod compare;
 mod fallback;
-mod under_load;
 mod native;
+mod under_load;
 mod visibility;
 mod workload;
 

@@ -42,11 +42,18 @@ fn under_load(installation: &Installation) {
                 workload::recreate(&cluster, round + 1);
             });
             // As many as fit beside the work: each begins somewhere else in it.
-            for source in ["sql", "local"] {
+            // The last one is restored: each has its turn.
+            let mut sources = vec!["sql", "local"];
+            sources.extend((installation.major() >= 17).then_some("replication"));
+            let turn = round as usize % sources.len();
+            sources.rotate_left(turn);
+            for source in sources {
                 let directory = cluster.data_dir().to_str().unwrap();
-                let local = ["--source", "local", "--pgdata", directory];
-                let args = if source == "local" { &local[..] } else { &[] };
-                let record = scene.backup(&cluster, &[args, &["--changes", by]].concat());
+                let mut args = vec!["--changes", by, "--source", source];
+                if source == "local" {
+                    args.extend(["--pgdata", directory]);
+                }
+                let record = scene.backup(&cluster, &args);
                 assert_eq!(record["damage"]["pages"], 0, "{}", record["damage"]);
             }
         });
