@@ -16,12 +16,18 @@ const DAMAGED: i32 = 3;
 #[test]
 fn damaged_pages_are_named_and_stored() {
     let scene = Scene::new();
-    let mut cluster = Cluster::builder(newest()).data_checksums(true).start().unwrap();
+    let has_summaries = newest().major() >= 17;
+    let mut builder = Cluster::builder(newest()).data_checksums(true);
+    if has_summaries {
+        builder = builder.config("summarize_wal", "on");
+    }
+    let mut cluster = builder.start().unwrap();
     let sql = "CREATE TABLE t AS SELECT g, repeat('x', 500) FROM generate_series(1, 200) g";
     cluster.psql_ok("postgres", sql).unwrap();
     let path = cluster.psql("postgres", "SELECT pg_relation_filepath('t')").unwrap();
     cluster.stop(StopMode::Fast).unwrap();
     let file = cluster.data_dir().join(&path);
+    let sound = std::fs::read(&file).unwrap();
     // Of the second page a byte; of the fourth the LSN, and its checksum put right.
     change(&file, 1, |page| page[PAGE - 1] ^= 1);
     change(&file, 3, |page| {
@@ -54,6 +60,17 @@ fn damaged_pages_are_named_and_stored() {
         let restored = scene.restore(name, &["--backup", record["id"].as_str().unwrap()]);
         assert_eq!(std::fs::read(restored.join(&path)).unwrap(), std::fs::read(&file).unwrap());
     }
+
+    // Mended without a word in the log: what a base has damaged is never taken for unchanged.
+    cluster.stop(StopMode::Fast).unwrap();
+    std::fs::write(&file, &sound).unwrap();
+    cluster.start_again().unwrap();
+    let record = scene.backup(&cluster, &["--source", "replication"]);
+    let by = if has_summaries { "wal-summaries" } else { "hash" };
+    assert_eq!(record["source"]["changes"]["by"], by, "{}", record["source"]["changes"]);
+    assert_eq!(record["damage"]["pages"], 0, "{}", record["damage"]);
+    let restored = scene.restore("mended", &[]);
+    assert_eq!(std::fs::read(restored.join(&path)).unwrap(), sound);
 }
 
 fn change(file: &Path, block: u64, change: impl FnOnce(&mut [u8; PAGE])) {
