@@ -18,8 +18,17 @@ pub(crate) struct TruncationReader {
 
 impl TruncationReader {
     /// Connects to the server, if it is one that keeps summaries.
+    ///
+    /// It must be the very same, for a standby's summaries of the same log may begin and end elsewhere.
     pub(crate) async fn connect(info: &ConnInfo, server: &Server) -> Result<Self> {
-        Ok(Self { session: open_for_summaries(info, server).await? })
+        let session = open_for_summaries(info, server).await?;
+        if session.peer() != server.peer {
+            let (other, peer) = (session.peer(), &server.peer);
+            let message =
+                format!("the connection for its WAL summaries reached {other}, not {peer}");
+            return Err(Error::new(ErrorKind::ServerChanged, message));
+        }
+        Ok(Self { session })
     }
 
     /// The truncations in that part of the log, as far as it is summarised.
