@@ -35,9 +35,9 @@ mod wire;
 
 pub use backup::{
     BackupIntent, BackupReader, BackupRecord, BackupSize, BackupSpan, BackupWriter, BaseFile,
-    BaseIndex, ChangeFacts, DamageReport, DamagedPage, FileNumber, IndexedFrame, PackIndex,
-    PageCheck, Piece, ResumedBackups, ServerFacts, ShardRecord, SourceFacts, StoredFrames,
-    TablespaceRecord, UncommittedBackup, WriterOptions, Written,
+    BaseIndex, ChangeFacts, CompactionOptions, DamageReport, DamagedPage, FileNumber, IndexedFrame,
+    PackIndex, PageCheck, Piece, ResumedBackups, ServerFacts, ShardRecord, SourceFacts,
+    StoredFrames, TablespaceRecord, UncommittedBackup, WornPacks, WriterOptions, Written,
 };
 pub use cluster::{Cluster, SystemRecord};
 pub use codec::Codec;

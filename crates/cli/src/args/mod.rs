@@ -6,6 +6,7 @@ mod pair;
 mod policy;
 mod rate;
 mod recovery;
+mod size;
 mod time;
 
 pub(crate) use common::CommonArgs;
@@ -14,6 +15,7 @@ pub(crate) use pair::{Pair, TablespaceMapping, pair, tablespace_mapping};
 pub(crate) use policy::PolicyArgs;
 pub(crate) use rate::rate;
 pub(crate) use recovery::RecoveryArgs;
+pub(crate) use size::size;
 pub(crate) use time::time;
 
 use clap::Parser;

@@ -9,7 +9,7 @@ use walbrook::{
     Environment, Source, WalMode,
 };
 
-use crate::args::{CommonArgs, Pair, codec, duration, jobs, pair, rate};
+use crate::args::{CommonArgs, Pair, codec, duration, jobs, pair, rate, size};
 use crate::config::Settings;
 use crate::console::Console;
 use crate::failure::{Failure, Result};
@@ -114,6 +114,11 @@ struct Args {
     /// The most that is read of the server per second: kilobytes, or with k or M, such as 100M
     #[arg(long, value_name = "RATE", value_parser = rate)]
     max_rate: Option<u32>,
+
+    /// Bytes that are stored anew at most so that packs of removed backups, of which little is in use,
+    /// can go: a number with k, M or G, or 0 for none [default: 64M]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    compact: Option<u64>,
 
     /// How the WAL gets into the repository: stream it during the backup, wait for the server's
     /// archive_command, or see whether that works and stream otherwise [default: auto]
@@ -263,6 +268,9 @@ fn options(args: Args, console: &Console) -> Result<BackupOptions> {
         };
     }
     options.max_rate = settings.value(args.max_rate, "max-rate", rate)?;
+    if let Some(compact) = settings.value(args.compact, "compact", size)? {
+        options.compaction = compact;
+    }
     if let Some(timeout) = settings.value(args.wal_timeout, "wal-timeout", duration)? {
         options.wal_timeout = timeout;
     }

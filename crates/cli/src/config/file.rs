@@ -17,6 +17,7 @@ const KEYS: &[&str] = &[
     "jobs",
     "changes",
     "checkpoint",
+    "compact",
     "max-rate",
     "pgdata",
     "source",

@@ -59,13 +59,6 @@ impl OpenFile {
         self.place(range.start, Extent { len: range.end - range.start, place: Place::Zero });
     }
 
-    /// Puts what an earlier version of the file has at the same place there.
-    pub(crate) fn place_known(&mut self, source: usize, range: Range<u64>) {
-        let known = self.known.clone();
-        let Some((_, file)) = known.get(source) else { return };
-        file.slice(range).for_each(|(at, extent)| self.place(at, extent));
-    }
-
     /// The checksum of a part that somebody has looked at.
     pub(crate) fn add_checksum(&mut self, range: Range<u64>, crc32c: u32) {
         self.checksums.push((range.start, range.end - range.start, crc32c));

@@ -153,6 +153,16 @@ pub struct BackupSize {
     /// Bytes of the files that are in packs of other backups.
     #[serde(default)]
     pub reused_bytes: u64,
+    /// Bytes of the files that are in packs of removed backups as well, which this one stored anew so
+    /// that these packs can go.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub compacted_bytes: u64,
+}
+
+/// Serde asks by reference.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// One shard of the manifest.

@@ -3,29 +3,26 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::StreamExt;
 use futures::stream::FuturesOrdered;
 use tokio::task::JoinHandle;
-use walbrook_page::Verdict;
 use walbrook_types::{BLOCK_SIZE, RelFile};
 
 use crate::backup::base::{BaseFile, BaseIndex, FrameSpace, ResumedBackups};
 use crate::backup::batch::{Batch, Target};
-use crate::backup::compare::{Compared, ComparedRun, Known, compare};
-use crate::backup::encode::{self, Encoded, EncodedRun};
-use crate::backup::examine::{Finding, PageCheck};
+use crate::backup::compaction::Compaction;
+use crate::backup::compare::{Compared, Known};
+use crate::backup::encode::Encoded;
+use crate::backup::examine::PageCheck;
 use crate::backup::frame_table::{FrameLookup, FrameTable};
 use crate::backup::open_file::OpenFile;
-use crate::backup::pack::Piece;
 use crate::backup::packs::Packs;
 use crate::backup::record::{DamageReport, DamagedPage};
 use crate::backup::{BackupIntent, StoredBackup, UncommittedBackup};
 use crate::codec::Codec;
 use crate::expiry::{Begun, Usable};
-use crate::frame::Header;
-use crate::manifest::{Entry, EntryKind, Extent, FrameRef, PackRef, PathSorter, Place};
+use crate::manifest::{Entry, EntryKind, Extent, FrameRef, PackRef, PathSorter};
 use crate::put::create_or_same;
-use crate::{BackupId, Cluster, Error, ErrorKind, PageDigest, Result, checksum, document, layout};
+use crate::{BackupId, Cluster, Error, ErrorKind, Result, checksum, document, layout};
 
 /// How a backup is stored.
 #[derive(Debug, Clone, Copy)]
@@ -60,29 +57,30 @@ pub struct FileNumber(u64);
 /// temporary files. Nothing is visible as a backup before [`UncommittedBackup::commit`]. Dropping
 /// the writer abandons the backup.
 pub struct BackupWriter {
-    cluster: Cluster,
-    intent: BackupIntent,
-    options: WriterOptions,
-    usable: Usable,
-    base: Option<BaseIndex>,
-    resumed: Option<ResumedBackups>,
+    pub(super) cluster: Cluster,
+    pub(super) intent: BackupIntent,
+    pub(super) options: WriterOptions,
+    pub(super) usable: Usable,
+    pub(super) base: Option<BaseIndex>,
+    pub(super) compaction: Compaction,
+    pub(super) resumed: Option<ResumedBackups>,
     /// Content to be compared with the base, and for each of its pieces with what.
-    unexamined: (Batch, Vec<Known>),
-    comparing: FuturesOrdered<JoinHandle<Result<Compared>>>,
+    pub(super) unexamined: (Batch, Vec<Known>),
+    pub(super) comparing: FuturesOrdered<JoinHandle<Result<Compared>>>,
     /// Content to be stored.
-    batch: Batch,
-    encoding: FuturesOrdered<JoinHandle<Encoded>>,
-    spare: Vec<Vec<u8>>,
-    packs: Packs,
-    frames: FrameTable,
+    pub(super) batch: Batch,
+    pub(super) encoding: FuturesOrdered<JoinHandle<Encoded>>,
+    pub(super) spare: Vec<Vec<u8>>,
+    pub(super) packs: Packs,
+    pub(super) frames: FrameTable,
     /// Files that are open, or whose content is not all in packs.
-    files: HashMap<u64, OpenFile>,
-    opened: u64,
+    pub(super) files: HashMap<u64, OpenFile>,
+    pub(super) opened: u64,
     /// The file that comes as a stream.
-    streamed: Option<FileNumber>,
-    sorter: PathSorter,
-    size: crate::BackupSize,
-    damage: DamageReport,
+    pub(super) streamed: Option<FileNumber>,
+    pub(super) sorter: PathSorter,
+    pub(super) size: crate::BackupSize,
+    pub(super) damage: DamageReport,
 }
 
 impl std::fmt::Debug for BackupWriter {
@@ -111,6 +109,7 @@ impl BackupWriter {
             options,
             usable,
             base: None,
+            compaction: Compaction::default(),
             resumed: None,
             unexamined: (Batch::new(Vec::new()), Vec::new()),
             comparing: FuturesOrdered::new(),
@@ -304,12 +303,15 @@ impl BackupWriter {
         if range.is_empty() {
             return Ok(());
         }
-        open.place_known(0, range.clone());
+        let extents: Vec<(u64, Extent)> = base.slice(range.clone()).collect();
         open.end = open.end.max(range.end);
         if let Some(crc32c) = base.crc32c.filter(|_| range == (0..base.size)) {
             open.add_checksum(range.clone(), crc32c);
         }
         let target = open.target.clone();
+        for (at, extent) in extents {
+            self.place_reused(&target, at, extent)?;
+        }
         let damage = self.base.as_ref().map(|index| index.damage_in(&base.path, range));
         for (block, problem) in damage.into_iter().flatten() {
             let path = target.path.to_string();
@@ -373,171 +375,6 @@ impl BackupWriter {
         })
     }
 
-    /// Takes content that is to be stored; `pages` are the digests of what was examined.
-    async fn store(
-        &mut self,
-        target: &Target,
-        mut at: u64,
-        mut content: &[u8],
-        mut pages: &[PageDigest],
-    ) -> Result<()> {
-        while !content.is_empty() {
-            let taken = self.batch.take(target, at, content, pages)?;
-            if taken == 0 {
-                self.flush().await?;
-            }
-            at += taken as u64;
-            content = &content[taken..];
-            pages = &pages[pages.len().min(taken.div_ceil(BLOCK_SIZE))..];
-        }
-        Ok(())
-    }
-
-    fn buffer(&mut self) -> Vec<u8> {
-        self.spare.pop().unwrap_or_default()
-    }
-
-    /// Hands what is to be compared to a worker, and takes back what was compared while too much
-    /// is under way.
-    async fn flush_unexamined(&mut self) -> Result<()> {
-        if !self.unexamined.0.is_empty() {
-            let next = (Batch::new(self.buffer()), Vec::new());
-            let (batch, known) = std::mem::replace(&mut self.unexamined, next);
-            let check = self.options.check;
-            self.comparing.push_back(tokio::spawn(compare(batch, known, check)));
-        }
-        // One more than the workers, so that none of them waits for us.
-        while self.comparing.len() > self.options.workers.max(1) {
-            self.collect_compared().await?;
-        }
-        Ok(())
-    }
-
-    /// Takes the next batch that was compared; false when there is none under way.
-    async fn collect_compared(&mut self) -> Result<bool> {
-        let Some(compared) = self.comparing.next().await else { return Ok(false) };
-        let Compared { raw, runs } = compared??;
-        let mut content = &raw[..];
-        for ComparedRun { target, file_offset, found } in runs {
-            self.report(&target, found.damaged);
-            let mut at = file_offset;
-            let len: u64 = found.parts.iter().map(|part| u64::from(part.len)).sum();
-            if let Some(file) = self.files.get_mut(&target.file) {
-                file.add_checksum(at..at + len, found.crc32c);
-            }
-            for part in found.parts {
-                let (bytes, rest) = content.split_at(part.len as usize);
-                content = rest;
-                let range = at..at + u64::from(part.len);
-                at = range.end;
-                if let Finding::New(pages) = &part.finding {
-                    self.store(&target, range.start, bytes, pages).await?;
-                    continue;
-                }
-                let Some(file) = self.files.get_mut(&target.file) else { continue };
-                file.pending -= u64::from(part.len);
-                match part.finding {
-                    Finding::Known(source) => file.place_known(source, range),
-                    _ => file.place_zeros(range),
-                }
-            }
-            self.retire(target.file)?;
-        }
-        self.spare.push(raw);
-        Ok(true)
-    }
-
-    /// Hands the batch to a worker, and takes back what workers have finished while too many
-    /// batches are under way.
-    async fn flush(&mut self) -> Result<()> {
-        if !self.batch.is_empty() {
-            let next = Batch::new(self.buffer());
-            let batch = std::mem::replace(&mut self.batch, next);
-            let WriterOptions { codec, check, .. } = self.options;
-            self.encoding.push_back(tokio::task::spawn_blocking(move || {
-                encode::encode(batch, codec, check)
-            }));
-        }
-        while self.encoding.len() > self.options.workers.max(1) {
-            self.collect().await?;
-        }
-        Ok(())
-    }
-
-    /// Takes the next finished frame; false when there is none under way.
-    async fn collect(&mut self) -> Result<bool> {
-        let Some(encoded) = self.encoding.next().await else { return Ok(false) };
-        let Encoded { header, stored, runs, recycled } = encoded?;
-        self.spare.push(recycled);
-        let frame = match header {
-            Some(header) => {
-                let pieces = runs.iter().flat_map(|run| run.pieces.iter().cloned()).collect();
-                self.add_frame(&header, &stored, pieces).await?
-            }
-            None => 0,
-        };
-        let mut offset = 0;
-        for EncodedRun { target, range, crc32c, damaged, pieces, zeros } in runs {
-            self.report(&target, damaged);
-            let Some(file) = self.files.get_mut(&target.file) else { continue };
-            file.pending -= range.end - range.start;
-            if let Some(crc32c) = crc32c {
-                file.add_checksum(range, crc32c);
-            }
-            for piece in pieces {
-                let place = Place::Frame { frame, offset };
-                offset += piece.len;
-                file.place(piece.file_offset, Extent { len: u64::from(piece.len), place });
-            }
-            zeros.into_iter().for_each(|range| file.place_zeros(range));
-            self.retire(target.file)?;
-        }
-        Ok(true)
-    }
-
-    /// Puts a frame in a pack; tells its number.
-    async fn add_frame(
-        &mut self,
-        header: &Header,
-        stored: &[u8],
-        pieces: Vec<Piece>,
-    ) -> Result<u64> {
-        let (number, offset) = self.packs.push(header, stored, pieces).await?;
-        let pack = PackRef { backup: self.intent.id.clone(), number };
-        let frame = FrameRef {
-            pack: 0,
-            offset,
-            stored_len: header.stored_len() as u32,
-            raw_len: header.raw_len,
-            digest: header.digest,
-        };
-        self.frames.push(&pack, &frame)
-    }
-
-    fn report(&mut self, target: &Target, damaged: Vec<(u32, Verdict)>) {
-        for (block, verdict) in damaged {
-            let path = target.path.to_string();
-            self.damage.add(DamagedPage { path, block, problem: verdict.to_string() });
-        }
-    }
-
-    /// Moves a file to the manifest's sorter, if all of it is there.
-    fn retire(&mut self, number: u64) -> Result<()> {
-        if !self.files.get(&number).is_some_and(OpenFile::is_complete) {
-            return Ok(());
-        }
-        let Some(file) = self.files.remove(&number) else { return Ok(()) };
-        let entry = file.finish()?;
-        if let EntryKind::File(content) = &entry.kind {
-            let reused = content.extents.iter().filter(|extent| match extent.place {
-                Place::Frame { frame, .. } => FrameSpace::of(frame) != FrameSpace::Own,
-                Place::Zero => false,
-            });
-            self.size.reused_bytes += reused.map(|extent| extent.len).sum::<u64>();
-        }
-        push_entry(&mut self.sorter, &entry)
-    }
-
     /// Waits until all content is durable in packs, then writes the manifest. Each of its entries
     /// is shown to `inspect` in the order of paths; an error that it returns ends the backup.
     pub async fn finish(
@@ -546,6 +383,7 @@ impl BackupWriter {
     ) -> Result<UncommittedBackup> {
         self.flush_unexamined().await?;
         while self.collect_compared().await? {}
+        self.move_worn().await?;
         self.flush().await?;
         while self.collect().await? {}
         if let Some(open) = self.files.values().next() {
@@ -588,7 +426,7 @@ impl Frames {
     }
 }
 
-fn push_entry(sorter: &mut PathSorter, entry: &Entry) -> Result<()> {
+pub(super) fn push_entry(sorter: &mut PathSorter, entry: &Entry) -> Result<()> {
     let mut body = Vec::new();
     entry.encode(&mut 0, &mut body);
     sorter.push(entry.path.clone(), body)

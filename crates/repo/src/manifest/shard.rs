@@ -8,7 +8,7 @@ use crate::wire::{self, Put, Reader};
 use crate::{BackupId, Digest, Error, Result};
 
 /// A pack, of whichever backup.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PackRef {
     /// The backup that wrote it.
     pub backup: BackupId,

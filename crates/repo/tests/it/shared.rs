@@ -1,14 +1,15 @@
 //! Backups that share what earlier ones have stored, against a model that knows nothing of
 //! pages, frames or packs: a map from paths to contents.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use proptest::prelude::*;
 use walbrook_repo::{
-    BackupId, BackupReader, BackupRecord, BackupWriter, BaseIndex, Cluster, Codec, DamagedPage,
-    EntryKind, ErrorKind, Result, ResumedBackups, UncommittedBackup, WriterOptions,
+    BackupId, BackupReader, BackupRecord, BackupWriter, BaseIndex, Cluster, Codec,
+    CompactionOptions, DamagedPage, EntryKind, ErrorKind, PackRef, Result, ResumedBackups,
+    UncommittedBackup, WornPacks, WriterOptions,
 };
 use walbrook_store::{MemoryStore, Store};
 
@@ -173,6 +174,20 @@ async fn fill(
     resumes: &[BackupId],
     random: &mut Random,
 ) -> Result<UncommittedBackup> {
+    // Nothing is worn.
+    let compaction = CompactionOptions::new(0);
+    fill_compacting(cluster, id, files, base, resumes, random, compaction).await
+}
+
+async fn fill_compacting(
+    cluster: &Cluster,
+    id: &BackupId,
+    files: &Files,
+    base: Option<(&BackupRecord, &Files)>,
+    resumes: &[BackupId],
+    random: &mut Random,
+    compaction: CompactionOptions,
+) -> Result<UncommittedBackup> {
     let mut intent = sample::intent(id);
     intent.base = base.map(|(record, _)| record.id.clone());
     intent.resumes = resumes.to_vec();
@@ -182,6 +197,7 @@ async fn fill(
         Some((record, _)) => {
             let index = BaseIndex::open(&BackupReader::new(cluster, record.clone())).await?;
             writer.set_base(index.clone())?;
+            writer.set_compaction(WornPacks::find(cluster, &index, compaction).await?);
             Some(index)
         }
         None => None,
@@ -334,6 +350,97 @@ async fn history(seed: u64) {
     for (record, files) in &kept {
         check(&cluster, &record.id, files).await;
     }
+    if let Some((base, files)) = kept.last() {
+        compact(&cluster, base, files, &mut random).await;
+    }
+}
+
+/// A backup that compacts all that it may stores what it would otherwise have of removed backups, and
+/// nothing else.
+async fn compact(cluster: &Cluster, base: &BackupRecord, before: &Files, random: &mut Random) {
+    let mut files = before.clone();
+    for _ in 0..random.below(10) {
+        change(random, &mut files);
+    }
+    let exist = cluster.backup_ids().await.unwrap();
+    let removed = |packs: &BTreeSet<PackRef>| {
+        packs.iter().filter(|pack| !exist.contains(&pack.backup)).cloned().collect::<Vec<_>>()
+    };
+    for (number, live_share) in [(98, 0.0), (99, f64::INFINITY)] {
+        let mut options = CompactionOptions::new(u64::MAX);
+        options.live_share = live_share;
+        let base = Some((base, before));
+        let stored =
+            fill_compacting(cluster, &id(number), &files, base, &[], random, options).await;
+        let record = stored.unwrap().commit(sample::record).await.unwrap();
+        check(cluster, &record.id, &files).await;
+        check_checksums(cluster, &record, &files).await;
+        let packs = packs_of(cluster, &record).await;
+        let left = removed(&packs).iter().filter(|pack| pack.backup != record.id).count();
+        let compacted = record.size.compacted_bytes;
+        if live_share == 0.0 {
+            assert_eq!(compacted, 0);
+        } else {
+            assert_eq!(left, 0, "{packs:?}");
+            let new: u64 = files
+                .iter()
+                .map(|(path, now)| new_bytes(now, before.get(path), &BTreeMap::new()))
+                .sum();
+            assert_eq!(packed(cluster, &record).await, new + compacted);
+        }
+    }
+}
+
+/// The packs that a backup's manifest names.
+async fn packs_of(cluster: &Cluster, record: &BackupRecord) -> BTreeSet<PackRef> {
+    let reader = BackupReader::new(cluster, record.clone());
+    let mut packs = BTreeSet::new();
+    for shard in 0..record.manifest.len() {
+        packs.extend(reader.shard(shard).await.unwrap().packs);
+    }
+    packs
+}
+
+/// Packs are compacted the emptiest first, within the budget, and not at all while the backup that
+/// wrote them exists; one that is damaged is referred to as before.
+#[tokio::test]
+async fn compaction_keeps_to_its_budget_and_passes_over_damage() {
+    let store = Arc::new(MemoryStore::new());
+    let cluster = sample::cluster(store.clone()).await.unwrap();
+    let files = noise();
+    let first = take(&cluster, &id(0), &files, None, &mut Random(1)).await.unwrap();
+    let mut changed = files.clone();
+    for (path, content) in &mut changed {
+        if !path.ends_with('7') {
+            content.iter_mut().for_each(|byte| *byte ^= 0x55);
+        }
+    }
+    let base = take(&cluster, &id(1), &changed, Some((&first, &files)), &mut Random(3)).await;
+    let base = base.unwrap();
+    let index = BaseIndex::open(&BackupReader::new(&cluster, base.clone())).await.unwrap();
+    let worn = async |budget| {
+        WornPacks::find(&cluster, &index, CompactionOptions::new(budget)).await.unwrap().len()
+    };
+    assert_eq!(worn(u64::MAX).await, 0, "its own backup has all of the pack in use");
+    store.delete(&format!("main/backups/{}/backup.json", first.id)).await.unwrap();
+    assert_eq!((worn(u64::MAX).await, worn(1 << 20).await), (1, 0));
+
+    let pack = format!("main/backups/{}/pack-0000000", first.id);
+    let whole = store.get(&pack).await.unwrap();
+    let mut damaged = whole.to_vec();
+    // In the first frame, which has some of the files that did not change.
+    damaged[1000] ^= 1;
+    store.overwrite(&pack, damaged).unwrap();
+    let options = CompactionOptions::new(u64::MAX);
+    let base = Some((&base, &changed));
+    let mut random = Random(7);
+    let stored = fill_compacting(&cluster, &id(2), &changed, base, &[], &mut random, options).await;
+    let record = stored.unwrap().commit(sample::record).await.unwrap();
+    let packs = packs_of(&cluster, &record).await;
+    assert!(packs.iter().any(|pack| pack.backup == first.id), "{packs:?}");
+    assert!(record.size.compacted_bytes > 0);
+    store.overwrite(&pack, whole).unwrap();
+    check(&cluster, &record.id, &changed).await;
 }
 
 /// Where an entry has a checksum it is the right one.

@@ -26,8 +26,8 @@ use jiff::Timestamp;
 use walbrook_page::ControlFile;
 use walbrook_repo::{
     BackupId, BackupIntent, BackupReader, BackupRecord, BackupSpan, BackupWriter, BaseIndex,
-    ChangeFacts, Cluster, Repository, SourceFacts, TablespaceRecord, UncommittedBackup, WalArchive,
-    WriterOptions, Written,
+    ChangeFacts, Cluster, CompactionOptions, Repository, SourceFacts, TablespaceRecord,
+    UncommittedBackup, WalArchive, WornPacks, WriterOptions, Written,
 };
 use walbrook_types::{BackupLabel, Lsn, TimelineId, WalFileName};
 use walbrook_wal::TimelineHistory;
@@ -141,7 +141,10 @@ impl Run<'_> {
         .await?;
         // Behind the intent, which keeps expiry from it.
         if let Some(index) = self.open_base(base, &writer).await? {
+            let compaction = CompactionOptions::new(self.options.compaction);
+            let worn = WornPacks::find(&self.cluster, &index, compaction).await?;
             writer.set_base(index)?;
+            writer.set_compaction(worn);
         }
         let taken = match connected {
             Connected::Replication(session) => {

@@ -128,6 +128,9 @@ pub struct BackupOptions {
     pub jobs: usize,
     /// How soon the server's checkpoint is to be done.
     pub checkpoint: Checkpoint,
+    /// Bytes of packs, as they are stored, that are compacted at most: what the base still has in
+    /// packs of removed backups, of which most is in use by nobody, is stored anew. 0 for none.
+    pub compaction: u64,
     /// The most that is read of the server, in KiB per second.
     pub max_rate: Option<u32>,
     /// How the WAL comes into the repository.
@@ -155,6 +158,7 @@ impl BackupOptions {
             data_directory: None,
             jobs: std::thread::available_parallelism().map_or(1, usize::from),
             checkpoint: Checkpoint::Fast,
+            compaction: 64 << 20,
             max_rate: None,
             wal: WalMode::Auto,
             wal_timeout: Duration::from_secs(300),

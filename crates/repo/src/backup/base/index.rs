@@ -27,6 +27,8 @@ struct Facts {
     record: BackupRecord,
     /// The blocks that the record lists as damaged, and what is wrong with them, by path.
     damage: BTreeMap<String, Vec<(u32, String)>>,
+    /// Bytes of each pack, as they are stored, that the backup refers to.
+    live: BTreeMap<PackRef, u64>,
 }
 
 impl fmt::Debug for BaseIndex {
@@ -48,10 +50,12 @@ impl BaseIndex {
         let mut shards =
             futures::stream::iter(shards.map(|index| reader.shard(index))).buffered(READ_AHEAD);
         let mut builder = FileIndexBuilder::new(FrameSpace::Base)?;
+        let mut live = BTreeMap::new();
         while let Some(shard) = shards.try_next().await? {
-            builder = tokio::task::spawn_blocking(move || {
+            (builder, live) = tokio::task::spawn_blocking(move || {
+                add_live_bytes(&mut live, &shard);
                 add_shard(&mut builder, shard)?;
-                Ok::<_, Error>(builder)
+                Ok::<_, Error>((builder, live))
             })
             .await??;
         }
@@ -62,7 +66,7 @@ impl BaseIndex {
             damage.entry(page.path.clone()).or_default().push((page.block, page.problem.clone()));
         }
         let index = Arc::new(builder.finish(reader.cluster())?);
-        Ok(Self { index, facts: Arc::new(Facts { record, damage }) })
+        Ok(Self { index, facts: Arc::new(Facts { record, damage, live }) })
     }
 
     /// The backup's identifier.
@@ -97,6 +101,11 @@ impl BaseIndex {
         self.index.frame(number)
     }
 
+    /// The packs that the backup refers to, and how many of the bytes stored in each.
+    pub(crate) fn live_bytes(&self) -> &BTreeMap<PackRef, u64> {
+        &self.facts.live
+    }
+
     pub(crate) fn index(&self) -> &Arc<FileIndex> {
         &self.index
     }
@@ -112,6 +121,23 @@ impl BaseIndex {
             inside.then(|| (number, problem.clone()))
         };
         pages.iter().filter_map(page).collect()
+    }
+}
+
+/// Counts what a shard refers to: of a frame as much as of its content.
+fn add_live_bytes(live: &mut BTreeMap<PackRef, u64>, shard: &Shard) {
+    let mut of_pack = vec![0; shard.packs.len()];
+    for entry in &shard.entries {
+        let EntryKind::File(content) = &entry.kind else { continue };
+        for extent in &content.extents {
+            let Place::Frame { frame, .. } = extent.place else { continue };
+            let frame = &shard.frames[frame as usize];
+            let bytes = extent.len * u64::from(frame.stored_len) / u64::from(frame.raw_len.max(1));
+            of_pack[frame.pack as usize] += bytes;
+        }
+    }
+    for (pack, bytes) in shard.packs.iter().zip(of_pack) {
+        *live.entry(pack.clone()).or_default() += bytes;
     }
 }
 
