@@ -53,6 +53,7 @@ impl Truncations {
 /// order.
 #[derive(Debug)]
 pub struct TruncationsBuilder {
+    span: Span,
     coverage: Coverage,
     truncations: Truncations,
 }
@@ -60,12 +61,15 @@ pub struct TruncationsBuilder {
 impl TruncationsBuilder {
     /// For what happened in this part of the log.
     pub fn new(span: &Span) -> Self {
-        Self { coverage: Coverage::new(span), truncations: Truncations::default() }
+        let truncations = Truncations::default();
+        Self { span: span.clone(), coverage: Coverage::new(span), truncations }
     }
 
-    /// Whether a summary of `[from, to)` of that timeline tells anything about the span.
+    /// Whether the server may merge a summary of `[from, to)` of that timeline into those of the span:
+    /// it takes some that only touch it (`FilterWalSummaries` in `backup/walsummary.c`).
     pub fn wants(&self, timeline: TimelineId, from: Lsn, to: Lsn) -> bool {
-        self.coverage.wants(timeline, from, to)
+        let mut parts = self.span.timelines();
+        parts.any(|(of, begin, end)| of == timeline && from <= end && to >= begin)
     }
 
     /// Notes that the main fork of a relation was truncated, to more than nothing.
@@ -125,8 +129,11 @@ mod tests {
         let span = Span::new(base, Lsn(900), &TimelineHistory::root(timeline)).unwrap();
         let mut builder = TruncationsBuilder::new(&span);
         assert!(builder.wants(timeline, Lsn(50), Lsn(101)));
-        assert!(!builder.wants(timeline, Lsn(50), Lsn(100)));
-        assert!(!builder.wants(timeline, Lsn(900), Lsn(950)));
+        assert!(!builder.wants(timeline, Lsn(50), Lsn(99)));
+        assert!(!builder.wants(timeline, Lsn(901), Lsn(950)));
+        // They touch the span.
+        assert!(builder.wants(timeline, Lsn(50), Lsn(100)));
+        assert!(builder.wants(timeline, Lsn(900), Lsn(950)));
         builder.known(timeline, Lsn(50), Lsn(500));
         builder.note(RelLocator { tablespace_oid: 1663, database: 5, number: 16384 }).unwrap();
         let first = builder.so_far().clone();
