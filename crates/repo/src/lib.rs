@@ -53,8 +53,8 @@ pub use manifest::{
 };
 pub use repository::Repository;
 pub use wal::{
-    Put, PutOutcome, RestorePoint, SegmentContent, StoredWal, Transactions, WalArchive, WalInfo,
-    WalRange,
+    FileCopy, Put, PutOutcome, RestorePoint, SegmentContent, StoredWal, Transactions, WalArchive,
+    WalInfo, WalRange,
 };
 
 /// Runs the examples of the README.

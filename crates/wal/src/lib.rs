@@ -54,7 +54,7 @@ pub use record::{Record, RecordHeader};
 pub use relmap::RelmapUpdate;
 pub use rmgr::RmgrId;
 pub use scan::{
-    Continuation, Crossing, RestorePoint, SegmentFacts, SegmentScanner, Straddling, join,
+    Continuation, Crossing, FileCopy, RestorePoint, SegmentFacts, SegmentScanner, Straddling, join,
     scan_segment, summarize_segment,
 };
 pub use smgr::{SmgrRecord, SmgrTruncate};

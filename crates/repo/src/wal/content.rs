@@ -3,7 +3,7 @@ use walbrook_types::{PgTimestamp, WalFileName};
 use walbrook_wal::{SegmentFacts, SegmentHeader, SegmentScanner, WalSummary};
 
 use crate::wal::encode::WalSource;
-use crate::wal::info::{RestorePoint, SegmentContent, Transactions};
+use crate::wal::info::{FileCopy, RestorePoint, SegmentContent, Transactions};
 use crate::{Error, ErrorKind, Result};
 
 /// Looks into a WAL file while it is stored: checks that it is what its name says, and notes what
@@ -121,6 +121,11 @@ fn content(facts: &SegmentFacts) -> SegmentContent {
         lsn: point.lsn,
         time: timestamp(point.time),
     });
+    let file_copies = facts.file_copies.iter().map(|copy| FileCopy {
+        lsn: copy.lsn,
+        database: copy.database,
+        source_database: copy.source_database,
+    });
     SegmentContent {
         pg_major: facts.header.version.major(),
         first_record: facts.first_record_lsn,
@@ -128,6 +133,7 @@ fn content(facts: &SegmentFacts) -> SegmentContent {
         end_lsn: facts.end_lsn,
         transactions,
         restore_points: restore_points.collect(),
+        file_copies: file_copies.collect(),
     }
 }
 

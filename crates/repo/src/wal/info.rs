@@ -1,6 +1,6 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use walbrook_types::{Lsn, SystemId, WalFileName, WalSegmentSize};
+use walbrook_types::{Lsn, Oid, SystemId, WalFileName, WalSegmentSize};
 
 use crate::Digest;
 use crate::document::Document;
@@ -49,6 +49,21 @@ pub struct SegmentContent {
     /// The restore points, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub restore_points: Vec<RestorePoint>,
+    /// Databases that were copied file by file, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub file_copies: Vec<FileCopy>,
+}
+
+/// A database's directory that was copied whole: by `CREATE DATABASE` with that strategy or, when both
+/// are one database, by `ALTER DATABASE … SET TABLESPACE`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileCopy {
+    /// Where its record begins.
+    pub lsn: Lsn,
+    /// The database that came.
+    pub database: Oid,
+    /// The database that was copied.
+    pub source_database: Oid,
 }
 
 /// Commits and aborts.

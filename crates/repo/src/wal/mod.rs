@@ -13,6 +13,6 @@ mod stored;
 mod summary;
 
 pub use archive::{Put, PutOutcome, WalArchive};
-pub use info::{RestorePoint, SegmentContent, Transactions, WalInfo};
+pub use info::{FileCopy, RestorePoint, SegmentContent, Transactions, WalInfo};
 pub use ranges::WalRange;
 pub use stored::StoredWal;

@@ -1,6 +1,9 @@
-use walbrook_types::{Lsn, PgTimestamp, TimelineId};
+use walbrook_types::{Lsn, Oid, PgTimestamp, TimelineId};
 
-use crate::{Error, Parts, RecordHeader, RmgrId, WalVersion, XactEnd, XactRecord, Xid, XlogRecord};
+use crate::{
+    DbaseRecord, Error, Parts, RecordHeader, RmgrId, WalVersion, XactEnd, XactRecord, Xid,
+    XlogRecord,
+};
 
 /// A named restore point (`pg_create_restore_point`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +14,18 @@ pub struct RestorePoint {
     pub lsn: Lsn,
     /// When it was made.
     pub time: PgTimestamp,
+}
+
+/// A database's directory that was copied whole (`CREATE_FILE_COPY`): `CREATE DATABASE` with that strategy,
+/// or, when source and copy are one database, `ALTER DATABASE … SET TABLESPACE`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileCopy {
+    /// Where its record begins.
+    pub lsn: Lsn,
+    /// The database that comes.
+    pub database: Oid,
+    /// The database that is copied.
+    pub source_database: Oid,
 }
 
 /// What the facts of a segment count.
@@ -31,10 +46,19 @@ pub(crate) enum Event {
     /// A record that begins a timeline or goes on with one.
     Timeline(TimelineId),
     Switch,
+    FileCopy {
+        database: Oid,
+        source_database: Oid,
+    },
     Other,
 }
 
-/// What a record of `XLOG` or `Transaction` means, from its beginning: all of it unless it is long.
+/// Whether records of a resource manager can be events.
+pub(crate) fn matters(rmgr: RmgrId) -> bool {
+    matches!(rmgr, RmgrId::XLOG | RmgrId::XACT | RmgrId::DBASE)
+}
+
+/// What a record of `XLOG`, `Transaction` or `Database` means, from its beginning: all of it unless it is long.
 pub(crate) fn inspect(
     version: WalVersion,
     header: &RecordHeader,
@@ -61,6 +85,15 @@ pub(crate) fn inspect(
             }
             _ => Ok(Event::Other),
         };
+    }
+    if header.rmgr == RmgrId::DBASE {
+        let parts = Parts::parse_prefix(record, total_len)?;
+        return Ok(match DbaseRecord::parse(header, parts.main_data())? {
+            DbaseRecord::CreateFileCopy { database, source_database, .. } => {
+                Event::FileCopy { database, source_database }
+            }
+            _ => Event::Other,
+        });
     }
     if header.rmgr != RmgrId::XACT || !XactRecord::is_end(header) {
         return Ok(Event::Other);

@@ -1,6 +1,6 @@
 use walbrook_types::{Lsn, PgTimestamp, TimelineId};
 
-use super::event::{Event, RestorePoint, inspect, precedes};
+use super::event::{Event, FileCopy, RestorePoint, inspect, precedes};
 use crate::record::RecordCrc;
 use crate::{EndReason, Error, ErrorKind, RecordHeader, SegmentHeader, Xid};
 
@@ -8,7 +8,7 @@ use crate::{EndReason, Error, ErrorKind, RecordHeader, SegmentHeader, Xid};
 ///
 /// A record that lies in two segments begins in one of them, and counts there among `records` and
 /// for `last_record_lsn`. What it *says* is known only with both: neither segment's commits, times,
-/// transactions or restore points include it. [`join`] tells what it is.
+/// transactions, restore points or copies include it. [`join`] tells what it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SegmentFacts {
@@ -54,6 +54,8 @@ pub struct SegmentFacts {
     pub newest_xid: Option<Xid>,
     /// Named restore points in the order of their positions.
     pub restore_points: Vec<RestorePoint>,
+    /// Databases that were copied file by file, in the order of their positions.
+    pub file_copies: Vec<FileCopy>,
     /// The rest of a record of the segment before.
     pub leading: Option<Continuation>,
     /// The beginning of a record that goes on in the next segment.
@@ -102,6 +104,8 @@ pub enum Straddling {
     },
     /// A restore point.
     RestorePoint(RestorePoint),
+    /// A copy of a database's files.
+    FileCopy(FileCopy),
     /// Nothing that facts are about.
     Other,
     /// The record was given up after a crash, and something else stands in its place.
@@ -150,6 +154,9 @@ pub fn join(first: &SegmentFacts, second: &SegmentFacts) -> Result<Option<Stradd
         Event::RestorePoint { name, time } => {
             Straddling::RestorePoint(RestorePoint { name, lsn, time })
         }
+        Event::FileCopy { database, source_database } => {
+            Straddling::FileCopy(FileCopy { lsn, database, source_database })
+        }
         Event::Timeline(_) | Event::Switch | Event::Other => Straddling::Other,
     }))
 }
@@ -176,6 +183,7 @@ impl SegmentFacts {
             oldest_xid: None,
             newest_xid: None,
             restore_points: Vec::new(),
+            file_copies: Vec::new(),
             leading: None,
             crossing: None,
             next_page: header.start,
@@ -204,6 +212,9 @@ impl SegmentFacts {
             }
             Event::Timeline(timeline) => self.last_timeline = self.last_timeline.max(timeline),
             Event::Switch => return true,
+            Event::FileCopy { database, source_database } => {
+                self.file_copies.push(FileCopy { lsn, database, source_database });
+            }
             Event::Other => {}
         }
         false

@@ -4,10 +4,10 @@ mod event;
 mod facts;
 mod pending;
 
-pub use event::RestorePoint;
+pub use event::{FileCopy, RestorePoint};
 pub use facts::{Continuation, Crossing, SegmentFacts, Straddling, join};
 
-use event::inspect;
+use event::{inspect, matters};
 use pending::Pending;
 use walbrook_types::{Lsn, WalSegmentSize};
 
@@ -15,8 +15,7 @@ use crate::page::{Expectation, PageKind};
 use crate::record::{RecordCrc, check_len};
 use crate::summary::Collector;
 use crate::{
-    EndReason, Error, ErrorKind, PageHeader, RecordHeader, RmgrId, SegmentHeader, WAL_PAGE_SIZE,
-    WalSummary,
+    EndReason, Error, ErrorKind, PageHeader, RecordHeader, SegmentHeader, WAL_PAGE_SIZE, WalSummary,
 };
 
 /// Looks at a whole segment; see [`SegmentScanner`].
@@ -344,7 +343,7 @@ impl SegmentScanner {
             self.collect(|collector| collector.record(lsn, &header, record));
             at = (at + len).next_multiple_of(8);
             facts.end_lsn = page_at + at as u64;
-            if matches!(header.rmgr, RmgrId::XLOG | RmgrId::XACT) {
+            if matters(header.rmgr) {
                 let version = facts.header.version;
                 let event = inspect(version, &header, record).map_err(|error| error.or_at(lsn))?;
                 if facts.note(lsn, event) {

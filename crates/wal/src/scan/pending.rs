@@ -1,9 +1,9 @@
 use walbrook_types::Lsn;
 
-use super::event::inspect;
+use super::event::{inspect, matters};
 use super::facts::{Continuation, Crossing, SegmentFacts};
 use crate::record::RecordCrc;
-use crate::{Error, RecordHeader, RmgrId};
+use crate::{Error, RecordHeader};
 
 /// How much is kept of a record that lies on several pages: a commit with thousands of
 /// subtransactions is longer, but what matters most comes first.
@@ -83,7 +83,7 @@ impl Pending {
     /// Whether anything but its header is of interest.
     fn matters(&self) -> bool {
         let rmgr = RecordHeader::parse(&self.kept).map(|header| header.rmgr);
-        matches!(rmgr, Some(RmgrId::XLOG | RmgrId::XACT))
+        rmgr.is_some_and(matters)
     }
 
     /// Notes the record, now that it is whole. Answers whether it was a switch.

@@ -1,8 +1,8 @@
 use bytes::Bytes;
 use walbrook_types::Lsn;
 use walbrook_wal::{
-    EndReason, Record, SegmentFacts, SegmentHeader, SegmentScanner, Straddling, XactRecord,
-    XlogRecord, join, scan_segment,
+    DbaseRecord, EndReason, FileCopy, Record, SegmentFacts, SegmentHeader, SegmentScanner,
+    Straddling, XactRecord, XlogRecord, join, scan_segment,
 };
 
 use crate::oracle::decode;
@@ -18,7 +18,7 @@ fn facts_are_what_the_records_say() {
         let records = decode(wal, &Bytes::from(wal.read()), 1 << 20);
         let end_of_log = records.last().unwrap().end_lsn;
         let all = facts(wal);
-        let mut straddling = 0;
+        let (mut straddling, mut copied) = (0, 0);
         for (index, facts) in all.iter().enumerate() {
             let start = facts.header.start;
             let end = start + wal.size.bytes();
@@ -40,7 +40,7 @@ fn facts_are_what_the_records_say() {
             let switch = inside.iter().any(|r| r.header.is_switch());
             assert_eq!(facts.switch, switch);
             let (mut commits, mut aborts, mut times, mut xids) = (0, 0, Vec::new(), Vec::new());
-            let mut points = Vec::new();
+            let (mut points, mut copies) = (Vec::new(), Vec::new());
             for record in inside {
                 match record.xact().unwrap() {
                     Some(XactRecord::Commit(end)) => {
@@ -58,6 +58,11 @@ fn facts_are_what_the_records_say() {
                 if let Some(XlogRecord::RestorePoint { name, time }) = record.xlog().unwrap() {
                     points.push((name, record.lsn, time));
                 }
+                if let Some(DbaseRecord::CreateFileCopy { database, source_database, .. }) =
+                    record.dbase().unwrap()
+                {
+                    copies.push(FileCopy { lsn: record.lsn, database, source_database });
+                }
             }
             assert_eq!((facts.commits, facts.aborts), (commits, aborts), "segment {start}");
             assert_eq!(facts.first_xact_time.as_ref(), times.first());
@@ -69,6 +74,8 @@ fn facts_are_what_the_records_say() {
             let ours: Vec<_> =
                 facts.restore_points.iter().map(|p| (p.name.clone(), p.lsn, p.time)).collect();
             assert_eq!(ours, points);
+            assert_eq!(facts.file_copies, copies);
+            copied += copies.len();
 
             if let Some(next) = all.get(index + 1) {
                 let joined = join(facts, next).unwrap();
@@ -80,6 +87,7 @@ fn facts_are_what_the_records_say() {
             }
         }
         assert_eq!(all.last().unwrap().end, Some(EndReason::Zeroed));
+        assert!(copied > 0, "no database was copied");
         if wal.size.bytes() == 1 << 20 {
             assert!(straddling > 5, "{straddling}");
             // The record that is longer than two segments.
@@ -103,6 +111,7 @@ fn check_joined(joined: &Straddling, record: &Record) {
         (Straddling::RestorePoint(point), _, Some(XlogRecord::RestorePoint { name, time })) => {
             assert_eq!((&point.name, point.time), (&name, time))
         }
+        (Straddling::FileCopy(copy), ..) => assert_eq!(copy.lsn, record.lsn),
         (Straddling::Other, xact, xlog) => {
             assert!(!matches!(xact, Some(XactRecord::Commit(_) | XactRecord::Abort(_))));
             assert!(!matches!(xlog, Some(XlogRecord::RestorePoint { .. })));

@@ -22,11 +22,13 @@ mod wal_stream;
 
 pub use options::{BackupOptions, Base, ChangeDetection, Source, WalMode};
 
+use std::ops::Range;
+
 use jiff::Timestamp;
 use walbrook_page::ControlFile;
 use walbrook_repo::{
     BackupId, BackupIntent, BackupReader, BackupRecord, BackupSpan, BackupWriter, BaseIndex,
-    ChangeFacts, Cluster, CompactionOptions, Repository, SourceFacts, TablespaceRecord,
+    ChangeFacts, Cluster, CompactionOptions, FileCopy, Repository, SourceFacts, TablespaceRecord,
     UncommittedBackup, WalArchive, WornPacks, WriterOptions, Written,
 };
 use walbrook_types::{BackupLabel, Lsn, TimelineId, WalFileName};
@@ -158,6 +160,7 @@ impl Run<'_> {
 
         self.progress.begin(Phase::WaitForWal, None);
         let facts = self.finish_wal(wal, start.1, (start.0, stop.0)).await?;
+        self.warn_of_moves(&facts, start.0..stop.0);
         let size = self.archive.segment_size();
         let span = BackupSpan {
             timeline: start.1,
@@ -321,6 +324,19 @@ impl Run<'_> {
             return Ok(None);
         }
         WalReservation::new(&self.options.server, self.intent.id.as_str()).await.map(Some)
+    }
+
+    /// Replay of a move copies the old directory, which may have gone before its files were read: no
+    /// backup of PostgreSQL is safe from that.
+    fn warn_of_moves(&self, facts: &WalFacts, range: Range<Lsn>) {
+        for FileCopy { lsn, database, source_database } in &facts.file_copies {
+            if database == source_database && range.contains(lsn) {
+                self.progress.warn(&format!(
+                    "database {database} was moved to another tablespace while it was backed up, and \
+                     may be empty when this backup is restored, as with any tool: take another one"
+                ));
+            }
+        }
     }
 
     async fn finish_wal(

@@ -5,7 +5,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use walbrook_replication::{ConnInfo, Session, WalMessage, WalStream};
-use walbrook_repo::{WalArchive, WalInfo};
+use walbrook_repo::{FileCopy, WalArchive, WalInfo};
 use walbrook_types::{Lsn, SegmentNumber, TimelineId, WalFileName, WalSegmentSize};
 
 use crate::backup::segment_buffer::SegmentBuffer;
@@ -97,17 +97,24 @@ impl Drop for WalStreaming {
     }
 }
 
+/// Copies that are remembered.
+const COPIES: usize = 100;
+
 /// What is known of the WAL that a backup needs.
 #[derive(Debug, Default)]
 pub(crate) struct WalFacts {
     /// The time of the last transaction in it, in the server's clock.
     pub(crate) last_transaction: Option<jiff::Timestamp>,
+    /// Databases that were copied file by file in the segments that it is in.
+    pub(crate) file_copies: Vec<FileCopy>,
 }
 
 impl WalFacts {
     pub(crate) fn add(&mut self, info: &WalInfo) {
         let transactions = info.content.as_ref().and_then(|content| content.transactions);
         self.last_transaction = self.last_transaction.max(transactions.map(|t| t.last_time));
+        let copies = info.content.iter().flat_map(|content| &content.file_copies);
+        self.file_copies.extend(copies.take(COPIES.saturating_sub(self.file_copies.len())));
     }
 }
 

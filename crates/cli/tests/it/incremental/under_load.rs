@@ -1,11 +1,12 @@
 //! Incremental backups of a server that does everything while they are taken.
 
 use std::thread;
+use std::time::Duration;
 
-use walbrook_testkit::{Cluster, Installation, Until};
+use walbrook_testkit::{Cluster, Installation, Until, wait_for};
 
 use super::workload;
-use crate::end_to_end::{data, installed, oracles};
+use crate::end_to_end::{data, installed, newest, oracles};
 use crate::support::Scene;
 
 #[test]
@@ -67,6 +68,29 @@ fn under_load(installation: &Installation) {
         oracles::check_pages(&mut restored);
     }
     load.stop().unwrap();
+}
+
+/// Replay copies a moved database from where it was: whoever backed it up meanwhile has to know.
+#[test]
+fn a_database_that_moves_meanwhile_is_warned_of() {
+    let scene = Scene::new();
+    let cluster = Cluster::builder(newest()).start().unwrap();
+    let space = cluster.make_dir("space").unwrap();
+    let sql = format!("CREATE TABLESPACE space LOCATION '{}'", space.display());
+    cluster.psql_ok("postgres", &sql).unwrap();
+    cluster.psql_ok("postgres", "CREATE DATABASE moves").unwrap();
+    let conninfo = cluster.conninfo();
+    let args = ["-d", &conninfo, "--source", "sql", "--max-rate", "6M"];
+    let ran = thread::scope(|scope| {
+        let backup = scope.spawn(|| scene.run("walbrook-backup", &args));
+        let reads = "SELECT count(*) > 0 FROM pg_stat_activity WHERE query LIKE 'COPY%read_binary%' \
+                     AND pid <> pg_backend_pid()";
+        let begun = || cluster.psql("postgres", reads).is_ok_and(|row| row == "t");
+        wait_for("the backup", Duration::from_secs(60), begun).unwrap();
+        cluster.psql_ok("postgres", "ALTER DATABASE moves SET TABLESPACE space").unwrap();
+        backup.join().unwrap().expect(0)
+    });
+    assert!(ran.stderr.contains("was moved to another tablespace"), "{}", ran.stderr);
 }
 
 /// pgbench's sums agree, but for the accounts that the workload adds 1 to, all or none at a time.
