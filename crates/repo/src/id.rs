@@ -25,6 +25,11 @@ impl BackupId {
         Self(format!("{time}-{:08x}", random() as u32))
     }
 
+    /// The second in which it began: these parts of identifiers sort like the times.
+    pub(crate) fn time(&self) -> &str {
+        &self.0[..TIME_LEN]
+    }
+
     /// As text.
     pub fn as_str(&self) -> &str {
         &self.0

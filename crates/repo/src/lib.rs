@@ -36,6 +36,7 @@ mod wire;
 pub use backup::{
     BackupIntent, BackupReader, BackupRecord, BackupSize, BackupSpan, BackupWriter, BaseFile,
     BaseIndex, ChangeFacts, CompactionOptions, DamageReport, DamagedPage, FileNumber, IndexedFrame,
+    InterruptedBackup,
     PackIndex, PageCheck, Piece, ResumedBackups, ServerFacts, ShardRecord, SourceFacts,
     StoredFrames, TablespaceRecord, UncommittedBackup, WornPacks, WriterOptions, Written,
 };

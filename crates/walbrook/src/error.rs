@@ -57,11 +57,32 @@ impl Error {
         Self::new(ErrorKind::Io, what).with_source(source)
     }
 
+    /// Whether a connection to the server broke, or the server ended it: another one may do.
+    pub(crate) fn is_lost_connection(&self) -> bool {
+        let source = self.0.source.as_deref();
+        let error =
+            source.and_then(|e| e.downcast_ref::<Transparent<walbrook_replication::Error>>());
+        error.is_some_and(|Transparent(error)| match error.server_error() {
+            Some(server) => ENDED_SESSION.contains(&server.code()),
+            None => error.kind() == walbrook_replication::ErrorKind::ConnectionLost,
+        })
+    }
+
+    /// Adds what can be done about it.
+    pub(crate) fn with_remedy(mut self, remedy: &str) -> Self {
+        self.0.message = format!("{} ({remedy})", self.0.message);
+        self
+    }
+
     /// What went wrong.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 }
+
+/// What a server says when it ends a session: `admin_shutdown`, `crash_shutdown`,
+/// `idle_session_timeout` (PostgreSQL's `errcodes.txt`).
+const ENDED_SESSION: [&str; 3] = ["57P01", "57P02", "57P05"];
 
 impl From<walbrook_repo::Error> for Error {
     fn from(error: walbrook_repo::Error) -> Self {

@@ -13,6 +13,7 @@ use crate::args::{CommonArgs, Pair, codec, duration, jobs, pair, rate, size};
 use crate::config::Settings;
 use crate::console::Console;
 use crate::failure::{Failure, Result};
+use crate::format;
 use crate::output::{OutputFormat, print, print_json};
 use crate::progress::ConsoleProgress;
 use crate::runtime;
@@ -77,6 +78,11 @@ struct Args {
     /// server sends what changed, or hash [default: auto]
     #[arg(long, value_name = "HOW")]
     changes: Option<ChangesArg>,
+
+    /// Do not continue backups that were interrupted. Otherwise what they have stored, and the
+    /// server still has, is not stored again; --full continues only those with --full
+    #[arg(long)]
+    no_resume: bool,
 
     /// Print the SQL that lets the user of --dsn take backups with --source sql, and end
     #[arg(long)]
@@ -208,6 +214,14 @@ fn tell_source(record: &BackupRecord, console: &Console) {
         let (by, reason) = (&changes.by, &changes.reason);
         console.info(format!("what changed since backup {base} was found by {by}: {reason}"));
     }
+    if !record.resumes.is_empty() {
+        let ids: Vec<&str> = record.resumes.iter().map(BackupId::as_str).collect();
+        let size = format::size(record.size.resumed_bytes);
+        console.note(format!(
+            "continued what was interrupted: {size} of this backup is in packs of {}",
+            ids.join(", ")
+        ));
+    }
 }
 
 fn options(args: Args, console: &Console) -> Result<BackupOptions> {
@@ -216,6 +230,7 @@ fn options(args: Args, console: &Console) -> Result<BackupOptions> {
     let mut options = BackupOptions::new(settings.repository.clone(), settings.cluster(), server);
     options.create = !args.no_create;
     options.new_system = args.new_system;
+    options.resume = !args.no_resume;
     options.annotations = annotations(args.annotate)?;
     if let Some(label) = args.label {
         options.label = label;

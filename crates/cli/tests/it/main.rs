@@ -8,6 +8,7 @@ mod damage;
 mod end_to_end;
 mod front;
 mod incremental;
+mod interrupted;
 mod kill;
 mod prefetch;
 mod refused;

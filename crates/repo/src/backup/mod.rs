@@ -17,7 +17,7 @@ mod reader;
 mod record;
 mod writer;
 
-pub use base::{BaseFile, BaseIndex, ResumedBackups};
+pub use base::{BaseFile, BaseIndex, InterruptedBackup, ResumedBackups};
 pub(crate) use commit::StoredBackup;
 pub use commit::{UncommittedBackup, Written};
 pub use compaction::{CompactionOptions, WornPacks};

@@ -205,11 +205,16 @@ impl BackupWriter {
         let Some(file) = self.files.remove(&number) else { return Ok(()) };
         let entry = file.finish()?;
         if let EntryKind::File(content) = &entry.kind {
-            let reused = content.extents.iter().filter(|extent| match extent.place {
-                Place::Frame { frame, .. } => FrameSpace::of(frame) != FrameSpace::Own,
-                Place::Zero => false,
-            });
-            self.size.reused_bytes += reused.map(|extent| extent.len).sum::<u64>();
+            for extent in &content.extents {
+                let Place::Frame { frame, .. } = extent.place else { continue };
+                let space = FrameSpace::of(frame);
+                if space != FrameSpace::Own {
+                    self.size.reused_bytes += extent.len;
+                }
+                if space == FrameSpace::Resumed {
+                    self.size.resumed_bytes += extent.len;
+                }
+            }
         }
         push_entry(&mut self.sorter, &entry)
     }

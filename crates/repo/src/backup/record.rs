@@ -20,6 +20,10 @@ pub struct BackupRecord {
     /// The backup with which it was compared, and whose packs it may share; none for one that
     /// copied everything. It need not exist any more: the manifest says where everything is.
     pub base: Option<BackupId>,
+    /// Interrupted backups that it continued, and whose packs it may share. They need not be there
+    /// any more, but for the packs in use.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resumes: Vec<BackupId>,
     /// The cluster as it was.
     pub server: ServerFacts,
     /// What WAL the backup needs, and from when on it can be restored to.
@@ -153,6 +157,9 @@ pub struct BackupSize {
     /// Bytes of the files that are in packs of other backups.
     #[serde(default)]
     pub reused_bytes: u64,
+    /// Of these, bytes that are in packs of interrupted backups that this one continued.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub resumed_bytes: u64,
     /// Bytes of the files that are in packs of removed backups as well, which this one stored anew so
     /// that these packs can go.
     #[serde(default, skip_serializing_if = "is_zero")]

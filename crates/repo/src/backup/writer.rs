@@ -176,7 +176,8 @@ impl BackupWriter {
     /// Shares what these interrupted backups have stored, from here on: content that is given is
     /// compared with it as with that of the base. They have to be among those that the intent says
     /// it continues ([`ErrorKind::Invalid`]), and none that an expiry is removing
-    /// ([`ErrorKind::Conflict`]). Call it before the first file.
+    /// ([`ErrorKind::Conflict`]). Call it before the first file. Those that were never
+    /// set are not in the backup's record.
     pub fn set_resumed(&mut self, resumed: ResumedBackups) -> Result<()> {
         if let Some(id) = resumed.ids().iter().find(|id| !self.intent.resumes.contains(id)) {
             let message = format!(
@@ -395,6 +396,8 @@ impl BackupWriter {
         if self.base.is_none() {
             self.intent.base = None;
         }
+        self.intent.resumes =
+            self.resumed.iter().flat_map(|resumed| resumed.ids()).cloned().collect();
         let stored = StoredBackup {
             cluster: self.cluster,
             intent: self.intent,

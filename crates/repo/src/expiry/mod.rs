@@ -101,7 +101,10 @@ impl Cluster {
         Ok(unfinished)
     }
 
-    async fn unfinished_backup(&self, id: &BackupId) -> Result<Option<UnfinishedBackup>> {
+    pub(crate) async fn unfinished_backup(
+        &self,
+        id: &BackupId,
+    ) -> Result<Option<UnfinishedBackup>> {
         match self.store().head(&layout::record(self.name(), id)).await {
             Ok(_) => return Ok(None),
             Err(error) if is_absent(&error) => {}

@@ -108,6 +108,7 @@ async fn take(
         id: written.intent.id,
         cluster: CLUSTER.into(),
         base: None,
+        resumes: written.intent.resumes,
         server: ServerFacts {
             system_identifier: SYSTEM,
             pg_version: system().pg_version,

@@ -97,6 +97,7 @@ pub(crate) fn record(written: Written) -> BackupRecord {
         id: written.intent.id,
         cluster: written.intent.cluster,
         base: None,
+        resumes: written.intent.resumes,
         server: ServerFacts {
             system_identifier: system.system_identifier,
             pg_version: system.pg_version,

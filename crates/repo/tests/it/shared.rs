@@ -12,6 +12,7 @@ use walbrook_repo::{
     UncommittedBackup, WornPacks, WriterOptions,
 };
 use walbrook_store::{MemoryStore, Store};
+use walbrook_types::SystemId;
 
 use crate::sample;
 
@@ -329,6 +330,8 @@ async fn history(seed: u64) {
         let database_bytes: usize = files.values().map(Vec::len).sum();
         assert_eq!(record.size.database_bytes, database_bytes as u64);
         assert_eq!(record.base, base.map(|(record, _)| record.id.clone()));
+        assert_eq!(record.resumes, resumes);
+        assert!(record.size.resumed_bytes <= record.size.reused_bytes, "{:?}", record.size);
         check_checksums(&cluster, &record, &files).await;
         taken.push((record, files.clone()));
     }
@@ -635,4 +638,40 @@ async fn only_the_base_of_the_intent_is_shared() {
         let known = base.lookup("PG_VERSION").unwrap().unwrap();
         writer.reuse_file("PG_VERSION", 0o600, 0, known).unwrap_err();
     }
+}
+
+/// Those that left something, of this system, and since a moment.
+#[tokio::test]
+async fn interrupted_backups_are_found() {
+    let memory = Arc::new(MemoryStore::new());
+    let cluster = sample::cluster(memory.clone()).await.unwrap();
+    let system = sample::system().system_identifier;
+    let files = Files::from([("base/5/1".to_owned(), vec![7; 3 * PAGE])]);
+    let mut random = Random(1);
+    for number in [1, 2, 5] {
+        fill(&cluster, &id(number), &files, None, &[], &mut random).await.unwrap();
+    }
+    let options = WriterOptions { codec: Codec::default(), workers: 1, check: None };
+    BackupWriter::begin(&cluster, sample::intent(&id(3)), options).await.unwrap();
+    let first = take(&cluster, &id(4), &files, None, &mut random).await.unwrap();
+    memory.overwrite(&format!("main/backups/{}/intent.json", id(5)), b"{}".to_vec()).unwrap();
+
+    let found = async |system, since| {
+        let found = cluster.interrupted_backups(system, since).await.unwrap();
+        assert!(found.iter().all(|backup| backup.packs == 1 && backup.bytes > 0), "{found:?}");
+        found.into_iter().map(|backup| backup.intent.id).collect::<Vec<_>>()
+    };
+    assert_eq!(found(system, None).await, [id(1), id(2)]);
+    assert_eq!(found(SystemId(1), None).await, []);
+    // In the same second, or later.
+    let second = "20261122T034502Z-ffffffff".parse().unwrap();
+    assert_eq!(found(system, Some(&second)).await, [id(2)]);
+    assert_eq!(found(system, Some(&first.id)).await, []);
+
+    let again = [id(1), id(2)];
+    let stored = fill(&cluster, &id(6), &files, None, &again, &mut random).await.unwrap();
+    let record = stored.commit(sample::record).await.unwrap();
+    assert_eq!((record.size.packs, record.size.resumed_bytes), (0, 3 * PAGE as u64));
+    assert_eq!(record.resumes, again);
+    check(&cluster, &record.id, &files).await;
 }

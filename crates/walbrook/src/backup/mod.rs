@@ -15,6 +15,7 @@ mod options;
 mod pages;
 mod reading;
 mod replication;
+mod resume;
 mod segment_buffer;
 mod server;
 pub mod source;
@@ -28,7 +29,7 @@ use jiff::Timestamp;
 use walbrook_page::ControlFile;
 use walbrook_repo::{
     BackupId, BackupIntent, BackupReader, BackupRecord, BackupSpan, BackupWriter, BaseIndex,
-    ChangeFacts, Cluster, CompactionOptions, FileCopy, Repository, SourceFacts, TablespaceRecord,
+    ChangeFacts, Cluster, CompactionOptions, FileCopy, Repository, ResumedBackups, SourceFacts, TablespaceRecord,
     UncommittedBackup, WalArchive, WornPacks, WriterOptions, Written,
 };
 use walbrook_types::{BackupLabel, Lsn, TimelineId, WalFileName};
@@ -38,6 +39,7 @@ use crate::backup::base::choose_base;
 use crate::backup::changes::{Changes, Detector};
 use crate::backup::choose::{Chosen, Connected, choose};
 use crate::backup::pages::PageCopier;
+use crate::backup::resume::choose_resumed;
 use crate::backup::server::Server;
 use crate::backup::source::PageSource;
 use crate::backup::wal_stream::{
@@ -72,14 +74,17 @@ pub async fn backup(options: &BackupOptions, progress: &dyn Progress) -> Result<
         cluster: options.cluster.clone(),
         system_identifier: system.system_identifier,
         base: base.as_ref().map(|base| base.id.clone()),
-        resumes: Vec::new(),
+        resumes: choose_resumed(&cluster, options, &server, base.as_ref()).await?,
         host: host_name(),
         pid: std::process::id(),
         started_at,
         walbrook_version: VERSION.to_owned(),
     };
     let run = Run { options, progress, server, cluster, archive, intent };
-    run.take(source, reason, base).await
+    run.take(source, reason, base).await.map_err(|error| match error.is_lost_connection() {
+        true => error.with_remedy("take the backup again: it goes on from what this one stored"),
+        false => error,
+    })
 }
 
 async fn open_cluster(options: &BackupOptions) -> Result<Cluster> {
@@ -148,6 +153,12 @@ impl Run<'_> {
             writer.set_base(index)?;
             writer.set_compaction(worn);
         }
+        if !self.intent.resumes.is_empty() {
+            let resumed = ResumedBackups::open(&self.cluster, &self.intent.resumes).await?;
+            let (ids, packs) = (resumed.ids(), resumed.packs());
+            tracing::info!(?ids, packs, "continuing backups that were interrupted");
+            writer.set_resumed(resumed)?;
+        }
         let taken = match connected {
             Connected::Replication(session) => {
                 self.take_over_replication(session, writer, reservation).await?
@@ -186,6 +197,7 @@ impl Run<'_> {
                 id: intent.id,
                 cluster: intent.cluster,
                 base: intent.base,
+                resumes: intent.resumes,
                 server: self.server.facts.clone(),
                 span,
                 source,

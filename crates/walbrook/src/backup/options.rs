@@ -120,6 +120,9 @@ pub struct BackupOptions {
     pub base: Base,
     /// How it is found out what has changed since then.
     pub changes: ChangeDetection,
+    /// Whether backups that were interrupted are continued: what they have stored, and the server
+    /// still has, is not stored again.
+    pub resume: bool,
     /// Where the pages come from.
     pub source: Source,
     /// The server's data directory, when it is on this machine: for [`Source::Local`].
@@ -154,6 +157,7 @@ impl BackupOptions {
             codec: Codec::default(),
             base: Base::Newest,
             changes: ChangeDetection::Auto,
+            resume: true,
             source: Source::Auto,
             data_directory: None,
             jobs: std::thread::available_parallelism().map_or(1, usize::from),

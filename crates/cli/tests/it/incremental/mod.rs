@@ -1,7 +1,7 @@
 //! Incremental backups: for each source and each way to find changes a chain of backups of a server
 //! that does of everything in between, each of which restores to the very files of the server.
 
-mod compare;
+pub(crate) mod compare;
 mod fallback;
 mod native;
 mod under_load;
@@ -109,7 +109,7 @@ fn every_way(installation: &Installation) {
     }
 }
 
-fn lsn(value: &Value) -> u64 {
+pub(crate) fn lsn(value: &Value) -> u64 {
     let (high, low) = value.as_str().and_then(|text| text.split_once('/')).unwrap();
     let half = |text| u64::from_str_radix(text, 16).unwrap();
     half(high) << 32 | half(low)

@@ -71,6 +71,8 @@ impl PackDigests {
 /// last.
 pub(crate) struct DigestCache {
     cluster: Cluster,
+    /// Bytes of memory that digests may take.
+    most: usize,
     slots: Mutex<Slots>,
 }
 
@@ -90,28 +92,26 @@ struct Slot {
     used: u64,
 }
 
-/// Memory that digests may take: those of some hundred ordinary packs.
-const CACHE_WEIGHT: usize = 32 << 20;
-
 /// What a pack takes at least.
 const SLOT_WEIGHT: usize = 256;
 
 impl DigestCache {
-    pub(crate) fn new(cluster: Cluster) -> Self {
-        Self { cluster, slots: Mutex::default() }
+    /// Keeps digests in so many bytes of memory.
+    pub(crate) fn new(cluster: Cluster, most: usize) -> Self {
+        Self { cluster, most, slots: Mutex::default() }
     }
 
     /// The digests of a pack's pages; none when its index is missing or damaged: then what is in
     /// the pack is taken for changed, and stored again.
     pub(crate) async fn of(&self, pack: &PackRef) -> Result<Option<Arc<PackDigests>>> {
-        let cell = self.slots().cell(pack);
+        let cell = self.slots().cell(pack, self.most);
         let digests = cell
             .get_or_try_init(|| async {
                 match PackIndex::read(&self.cluster, pack).await {
                     Ok(index) => {
                         let made = tokio::task::spawn_blocking(|| PackDigests::new(index)).await?;
                         let digests = Arc::new(made);
-                        self.slots().weigh(pack, digests.weight());
+                        self.slots().weigh(pack, digests.weight(), self.most);
                         Ok(Some(digests))
                     }
                     Err(error) if is_damage(&error) => {
@@ -141,7 +141,7 @@ pub(crate) fn is_damage(error: &crate::Error) -> bool {
 }
 
 impl Slots {
-    fn cell(&mut self, pack: &PackRef) -> Cell {
+    fn cell(&mut self, pack: &PackRef, most: usize) -> Cell {
         self.clock += 1;
         let used = self.clock;
         if let Some(slot) = self.by_pack.get_mut(pack) {
@@ -152,21 +152,21 @@ impl Slots {
         let slot = Slot { cell: cell.clone(), weight: SLOT_WEIGHT, used };
         self.by_pack.insert(pack.clone(), slot);
         self.weight += SLOT_WEIGHT;
-        self.evict(pack);
+        self.evict(pack, most);
         cell
     }
 
-    fn weigh(&mut self, pack: &PackRef, weight: usize) {
+    fn weigh(&mut self, pack: &PackRef, weight: usize, most: usize) {
         if let Some(slot) = self.by_pack.get_mut(pack) {
             slot.weight += weight;
             self.weight += weight;
         }
-        self.evict(pack);
+        self.evict(pack, most);
     }
 
     /// Lets go of those that were used least recently, but keeps the one at hand.
-    fn evict(&mut self, keep: &PackRef) {
-        while self.weight > CACHE_WEIGHT {
+    fn evict(&mut self, keep: &PackRef, most: usize) {
+        while self.weight > most {
             let others = self.by_pack.iter().filter(|(pack, _)| *pack != keep);
             let Some(oldest) = others.min_by_key(|(_, slot)| slot.used).map(|(p, _)| p.clone())
             else {

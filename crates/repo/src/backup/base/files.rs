@@ -35,6 +35,16 @@ impl FrameSpace {
         }
     }
 
+    /// Memory that page digests of it may take, in bytes: those of some hundred ordinary packs of
+    /// the base, and half as many of what is continued, which mostly has the files in the order in
+    /// which they come.
+    fn digest_weight(self) -> usize {
+        match self {
+            Self::Resumed => 16 << 20,
+            Self::Own | Self::Base => 32 << 20,
+        }
+    }
+
     /// The number without its space.
     fn plain(number: u64) -> u64 {
         number & (u64::MAX >> 2)
@@ -167,7 +177,7 @@ impl FileIndexBuilder {
             space: self.space,
             files: self.files.finish()?,
             frames: self.frames.finish()?,
-            digests: DigestCache::new(cluster.clone()),
+            digests: DigestCache::new(cluster.clone(), self.space.digest_weight()),
         })
     }
 }

@@ -2,18 +2,20 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use futures::{StreamExt, TryStreamExt};
 use walbrook_types::BLOCK_SIZE;
 
 use crate::backup::base::BaseFile;
 use crate::backup::base::digests::is_damage;
 use crate::backup::base::files::{FileIndex, FileIndexBuilder, FrameSpace};
+use crate::backup::base::interrupted::packs_of;
 use crate::backup::pack::PackIndex;
 use crate::manifest::{
     Entry, EntryKind, Extent, FileContent, FrameRef, PackRef, PathSorter, Place, SortedPaths,
     extents,
 };
 use crate::wire::{Put, Reader};
-use crate::{BackupId, Cluster, Error, Result, layout};
+use crate::{BackupId, Cluster, Error, Result};
 
 /// What interrupted backups have stored: frames in packs that no manifest names. A backup that
 /// continues them compares what it reads with the pages in these, by their digests, and refers to
@@ -45,16 +47,12 @@ impl ResumedBackups {
         let mut pieces = PathSorter::default();
         let mut packs = 0;
         for id in ids {
-            for number in pack_numbers(cluster, id).await? {
-                let pack = PackRef { backup: id.clone(), number };
-                let index = match PackIndex::read(cluster, &pack).await {
-                    Ok(index) => index,
-                    Err(error) if is_damage(&error) => {
-                        tracing::warn!(backup = %id, number, %error, "a pack is passed over");
-                        continue;
-                    }
-                    Err(error) => return Err(error),
-                };
+            let refs = packs_of(cluster, id).await?.into_iter();
+            let refs = refs.map(|(number, _)| PackRef { backup: id.clone(), number });
+            let mut indexes =
+                futures::stream::iter(refs.map(|pack| read(cluster, pack))).buffered(READ_AHEAD);
+            while let Some(read) = indexes.try_next().await? {
+                let Some((pack, index)) = read else { continue };
                 packs += 1;
                 (builder, pieces) = tokio::task::spawn_blocking(move || {
                     add_pack(&mut builder, &mut pieces, &pack, &index)?;
@@ -91,14 +89,20 @@ impl ResumedBackups {
     }
 }
 
-/// The numbers of the packs that a backup has stored, in order.
-async fn pack_numbers(cluster: &Cluster, id: &BackupId) -> Result<Vec<u32>> {
-    let children = cluster.store().list_children(&layout::backup(cluster.name(), id)).await?;
-    let number = |path: &str| path.rsplit('/').next()?.strip_prefix("pack-")?.parse().ok();
-    let mut numbers: Vec<u32> =
-        children.objects.iter().filter_map(|object| number(&object.path)).collect();
-    numbers.sort_unstable();
-    Ok(numbers)
+/// Indexes of packs that are read ahead; the largest ones have some MiB.
+const READ_AHEAD: usize = 4;
+
+/// Reads the index of a pack; none when it can't be had.
+async fn read(cluster: &Cluster, pack: PackRef) -> Result<Option<(PackRef, PackIndex)>> {
+    match PackIndex::read(cluster, &pack).await {
+        Ok(index) => Ok(Some((pack, index))),
+        Err(error) if is_damage(&error) => {
+            let (backup, number) = (&pack.backup, pack.number);
+            tracing::warn!(%backup, number, %error, "a pack is passed over");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Adds the frames of a pack, and lists the runs of files in them.

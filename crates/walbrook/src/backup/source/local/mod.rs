@@ -12,7 +12,7 @@ use walbrook_types::{TimelineId, WalFileName};
 
 use self::place::DataDirectory;
 use super::lanes::lanes;
-use super::sql::session::open;
+use super::sql::session::open_first;
 use super::sql::{
     CONTROL_PAUSE, CONTROL_TRIES, SqlBackup, check_grants, is_torn, required_locally, torn_control,
 };
@@ -39,10 +39,10 @@ pub struct LocalSource {
 impl LocalSource {
     /// Connects, and checks that the directory belongs to the server. `jobs` threads will read.
     pub async fn connect(info: &ConnInfo, directory: &Path, jobs: usize) -> Result<Self> {
-        let (mut session, identity) = open(info).await?;
+        let (mut session, server) = open_first(info).await?;
         check_grants(&mut session, required_locally()).await?;
         let directory = DataDirectory::of(&mut session, directory.to_owned()).await?;
-        let backup = SqlBackup::new(session, info, &identity).await?;
+        let backup = SqlBackup::new(session, server).await?;
         Ok(Self { backup, directory, jobs: jobs.max(1) })
     }
 

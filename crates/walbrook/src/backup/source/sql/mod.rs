@@ -20,7 +20,7 @@ pub(crate) use grants::{check as check_grants, required_locally};
 pub(crate) use session::read_pieces;
 
 use self::grants::start_statement;
-use self::session::{open, open_another, parsed, unexpected, value};
+use self::session::{SameServer, given_up, open_first, parsed, unexpected, value};
 use super::check::Checker;
 use super::lanes::lanes;
 use super::side::Side;
@@ -39,6 +39,7 @@ use crate::{Error, ErrorKind, Result};
 #[derive(Debug)]
 pub struct SqlSource {
     pub(crate) backup: SqlBackup,
+    server: Arc<SameServer>,
     readers: Vec<Session>,
     directory_mode: u32,
     in_place: BTreeSet<Oid>,
@@ -66,15 +67,15 @@ impl SqlSource {
     /// Connects, and sees that the role may do what is needed; if not, the error has the GRANTs.
     /// `jobs` connections will read, or fewer if the server has no more.
     pub async fn connect(info: &ConnInfo, jobs: usize) -> Result<Self> {
-        let (mut session, identity) = open(info).await?;
+        let (mut session, server) = open_first(info).await?;
         check_grants(&mut session, &REQUIRED_FUNCTIONS).await?;
         let mode = value(&mut session, "SHOW data_directory_mode").await?;
         let directory_mode = u32::from_str_radix(&mode, 8)
             .map_err(|_| unexpected(session.peer(), "SHOW data_directory_mode"))?;
-        let backup = SqlBackup::new(session, info, &identity).await?;
-        let mut readers = vec![open_another(info, &identity).await?];
+        let backup = SqlBackup::new(session, server.clone()).await?;
+        let mut readers = vec![server.open_another().await?];
         while readers.len() < jobs {
-            match open_another(info, &identity).await {
+            match server.open_another().await {
                 Ok(session) => readers.push(session),
                 // A backup with fewer is slower, and no worse.
                 Err(error) => {
@@ -83,7 +84,7 @@ impl SqlSource {
                 }
             }
         }
-        Ok(Self { backup, readers, directory_mode, in_place: BTreeSet::new() })
+        Ok(Self { backup, server, readers, directory_mode, in_place: BTreeSet::new() })
     }
 
     pub(crate) async fn server(&mut self) -> Result<Server> {
@@ -92,8 +93,8 @@ impl SqlSource {
 }
 
 impl SqlBackup {
-    pub(crate) async fn new(mut session: Session, info: &ConnInfo, identity: &str) -> Result<Self> {
-        let side = open_another(info, identity).await?;
+    pub(crate) async fn new(mut session: Session, server: Arc<SameServer>) -> Result<Self> {
+        let side = Side::open(server).await?;
         let catalog = "SELECT catalog_version_no FROM pg_control_system()";
         Ok(Self {
             version: session.server_version(),
@@ -101,7 +102,7 @@ impl SqlBackup {
             data_checksums: value(&mut session, "SHOW data_checksums").await? == "on",
             in_recovery: value(&mut session, "SELECT pg_is_in_recovery()").await? == "t",
             session,
-            side: Arc::new(Side::new(side)),
+            side: Arc::new(side),
             tablespaces: Vec::new(),
             checker: None,
         })
@@ -136,7 +137,10 @@ impl SqlBackup {
     pub(crate) async fn end(&mut self, mode: u32) -> Result<SourceEnd> {
         let session = &mut self.session;
         let sql = "SELECT lsn, labelfile FROM pg_backup_stop(false)";
-        let answer = session.simple_query(sql).await?;
+        let answer = session.simple_query(sql).await.map_err(|error| {
+            let error = Error::from(error);
+            if error.is_lost_connection() { given_up(&error) } else { error }
+        })?;
         let row = answer.rows().first().ok_or_else(|| unexpected(session.peer(), sql))?;
         let lsn = row.get(0).and_then(|lsn| lsn.parse().ok());
         let lsn = lsn.ok_or_else(|| unexpected(session.peer(), sql))?;
@@ -213,7 +217,7 @@ impl PageSource for SqlSource {
         }
         let (lanes, mut pieces) = lanes(sessions.len(), requests);
         for (lane, session) in lanes.into_iter().zip(sessions) {
-            pieces.spawn(lane::run(session, lane, checker.clone()));
+            pieces.spawn(lane::run(session, lane, checker.clone(), self.server.clone()));
         }
         Ok(pieces)
     }

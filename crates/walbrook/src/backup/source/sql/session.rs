@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use bytes::Bytes;
 use walbrook_replication::{ConnInfo, Session};
 
@@ -23,6 +25,22 @@ pub(crate) fn in_database(info: &ConnInfo) -> ConnInfo {
     info.clone().with_fallback_dbname(FALLBACK_DATABASE)
 }
 
+/// The server that a backup's first session is connected to, for others to reach the same.
+#[derive(Debug)]
+pub(crate) struct SameServer {
+    info: ConnInfo,
+    identity: String,
+    /// The process of the first session on the server.
+    first: u32,
+}
+
+/// Opens a backup's first session.
+pub(crate) async fn open_first(info: &ConnInfo) -> Result<(Session, Arc<SameServer>)> {
+    let (mut session, identity) = open(info).await?;
+    let first = parsed(&mut session, "SELECT pg_backend_pid()").await?;
+    Ok((session, Arc::new(SameServer { info: info.clone(), identity, first })))
+}
+
 /// Opens an ordinary session. Returns what identifies its server as well.
 pub(crate) async fn open(info: &ConnInfo) -> Result<(Session, String)> {
     let mut session = Session::sql(&in_database(info)).await?;
@@ -31,18 +49,47 @@ pub(crate) async fn open(info: &ConnInfo) -> Result<(Session, String)> {
     Ok((session, identity))
 }
 
-/// Opens another session to the same server.
-pub(crate) async fn open_another(info: &ConnInfo, identity: &str) -> Result<Session> {
-    let (session, found) = open(info).await?;
-    if found == identity {
-        return Ok(session);
+impl SameServer {
+    /// Opens another session to it.
+    pub(crate) async fn open_another(&self) -> Result<Session> {
+        let (session, identity) = open(&self.info).await?;
+        if identity == self.identity {
+            return Ok(session);
+        }
+        let message = format!(
+            "another connection of the same backup reached another server, at {}: name one \
+             server, or see that it does not restart meanwhile",
+            session.peer()
+        );
+        Err(Error::new(ErrorKind::ServerChanged, message))
     }
+
+    /// Opens a session in the place of one that was lost, as long as the backup is under way.
+    pub(crate) async fn open_again(&self, lost: Error) -> Result<Session> {
+        tracing::warn!(error = %lost, "a connection is lost; connecting again");
+        let mut session = self.open_another().await?;
+        self.check_first(&mut session).await?;
+        Ok(session)
+    }
+
+    /// Fails when the first session is gone: the server has given the backup up with it.
+    pub(crate) async fn check_first(&self, session: &mut Session) -> Result<()> {
+        let first = self.first;
+        let sql = format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {first}");
+        if value(session, &sql).await? != "0" {
+            return Ok(());
+        }
+        Err(given_up(&format!("there is no process {first} on it any more")))
+    }
+}
+
+/// The first session is lost.
+pub(crate) fn given_up(why: &dyn std::fmt::Display) -> Error {
     let message = format!(
-        "another connection of the same backup reached another server, at {}: name one server, or \
-         see that it does not restart meanwhile",
-        session.peer()
+        "the connection that began the backup is lost ({why}), and the server has given the backup \
+         up with it: take it again"
     );
-    Err(Error::new(ErrorKind::ServerChanged, message))
+    Error::new(ErrorKind::Server, message)
 }
 
 /// The only value of a query's only row.
