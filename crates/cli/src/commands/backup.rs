@@ -58,6 +58,12 @@ struct Args {
     #[arg(long, value_name = "SOURCE")]
     source: Option<SourceArg>,
 
+    /// Back up a standby, of the hosts that --dsn lists; the primary, with a warning, when no standby
+    /// can be reached or none keeps up: its replay is paused, or it is 1 GiB of WAL behind. With
+    /// target_session_attrs=standby in --dsn never the primary
+    #[arg(long)]
+    from_standby: bool,
+
     /// The server's data directory on this machine: read it, rather than have the server send it
     #[arg(short = 'D', long, value_name = "DIR")]
     pgdata: Option<PathBuf>,
@@ -250,6 +256,9 @@ fn options(args: Args, console: &Console) -> Result<BackupOptions> {
             SourceArg::Local => Source::Local,
         };
     }
+    let flag = |text: &str| text.parse::<bool>().map_err(|error| error.to_string());
+    let from_standby = settings.value(args.from_standby.then_some(true), "from-standby", flag)?;
+    options.from_standby = from_standby.unwrap_or(false);
     options.base = match (args.full, args.base) {
         (true, _) => Base::None,
         (false, Some(id)) => Base::Backup(id),

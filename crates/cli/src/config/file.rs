@@ -18,6 +18,7 @@ const KEYS: &[&str] = &[
     "changes",
     "checkpoint",
     "compact",
+    "from-standby",
     "max-rate",
     "pgdata",
     "source",

@@ -14,6 +14,7 @@ mod prefetch;
 mod refused;
 mod signals;
 mod sources;
+mod standbys;
 mod support;
 mod usage;
 mod wal;

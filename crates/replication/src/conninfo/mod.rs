@@ -182,6 +182,14 @@ impl ConnInfo {
         if self.dbname_is_default { self.with_dbname(name) } else { self }
     }
 
+    /// Connects to this server and to no other, of whatever kind it is.
+    #[must_use]
+    pub fn with_host(mut self, host: &Host) -> Self {
+        self.hosts = vec![host.clone()];
+        self.target_session_attrs = TargetSessionAttrs::Any;
+        self
+    }
+
     /// The servers to try, in the order they are listed.
     pub fn hosts(&self) -> &[Host] {
         &self.hosts

@@ -9,6 +9,7 @@ mod base;
 mod changes;
 mod choose;
 mod copy;
+mod host;
 mod manifest_check;
 mod native;
 mod options;
@@ -38,6 +39,7 @@ use walbrook_wal::TimelineHistory;
 use crate::backup::base::choose_base;
 use crate::backup::changes::{Changes, Detector};
 use crate::backup::choose::{Chosen, Connected, choose};
+use crate::backup::host::pick;
 use crate::backup::pages::PageCopier;
 use crate::backup::resume::choose_resumed;
 use crate::backup::server::Server;
@@ -59,7 +61,12 @@ const CONTROL_FILE: &str = "global/pg_control";
 /// Dropping the future abandons it: what was stored so far stays, invisible, until it is expired.
 pub async fn backup(options: &BackupOptions, progress: &dyn Progress) -> Result<BackupRecord> {
     let started_at = Timestamp::now();
-    let Chosen { mut source, server, reason } = choose(options, progress).await?;
+    let picked = pick(options, progress).await?;
+    let options = &BackupOptions { server: picked.server, ..options.clone() };
+    let Chosen { mut source, server, mut reason } = choose(options, progress).await?;
+    if let Some(why) = picked.reason {
+        reason = format!("{reason}; the server: {why}");
+    }
     let cluster = open_cluster(options).await?;
     let system = server.system_record();
     cluster.register_system(&system, options.new_system).await?;

@@ -125,6 +125,10 @@ pub struct BackupOptions {
     pub resume: bool,
     /// Where the pages come from.
     pub source: Source,
+    /// Whether a standby among the server's hosts is backed up rather than the primary. The primary
+    /// is, when no standby can be reached or none keeps up, unless `target_session_attrs` of the
+    /// server's settings asks for standbys only.
+    pub from_standby: bool,
     /// The server's data directory, when it is on this machine: for [`Source::Local`].
     pub data_directory: Option<PathBuf>,
     /// Connections, or threads, that read at once, and frames that are compressed at once.
@@ -159,6 +163,7 @@ impl BackupOptions {
             changes: ChangeDetection::Auto,
             resume: true,
             source: Source::Auto,
+            from_standby: false,
             data_directory: None,
             jobs: std::thread::available_parallelism().map_or(1, usize::from),
             checkpoint: Checkpoint::Fast,
