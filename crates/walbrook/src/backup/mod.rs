@@ -160,8 +160,10 @@ impl Run<'_> {
             writer.set_base(index)?;
             writer.set_compaction(worn);
         }
-        if !self.intent.resumes.is_empty() {
-            let resumed = ResumedBackups::open(&self.cluster, &self.intent.resumes).await?;
+        let resumes = self.intent.resumes.iter().filter(|id| writer.forbids(id).is_none());
+        let resumes: Vec<BackupId> = resumes.cloned().collect();
+        if !resumes.is_empty() {
+            let resumed = ResumedBackups::open(&self.cluster, &resumes).await?;
             let (ids, packs) = (resumed.ids(), resumed.packs());
             tracing::info!(?ids, packs, "continuing backups that were interrupted");
             writer.set_resumed(resumed)?;
