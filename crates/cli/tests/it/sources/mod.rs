@@ -3,6 +3,8 @@
 mod damaged;
 mod refused;
 
+use std::time::{Duration, Instant};
+
 use walbrook_testkit::{Background, Cluster, Installation, Until, majors};
 
 use crate::end_to_end::data::{self, APP, Contents};
@@ -73,7 +75,7 @@ fn each_source(installation: &Installation) {
 }
 
 /// The same files with the same modes, whatever the source, of a server that is idle. Its group
-/// may read them, which SQL does not tell of each.
+/// may read them, which SQL does not tell of each. And none is read faster than is asked for.
 #[test]
 fn the_same_files() {
     let scene = Scene::new();
@@ -84,8 +86,14 @@ fn the_same_files() {
     let directory = cluster.data_dir().to_str().unwrap().to_owned();
     let trees = [("replication", vec![]), ("sql", vec![]), ("local", vec!["--pgdata", &directory])]
         .map(|(source, args)| {
-            let args = [&["--source", source], args.as_slice()].concat();
-            let record = scene.backup(&cluster, &args);
+            let args = [&["--source", source, "--max-rate", "48M"], args.as_slice()].concat();
+            let begun = Instant::now();
+            let record = scene.backup(&cluster, &[&["--changes", "hash"], args.as_slice()].concat());
+            let (took, bytes) =
+                (begun.elapsed(), record["size"]["database_bytes"].as_u64().unwrap());
+            // Never the other way round: a machine may be as slow as it likes.
+            let least = Duration::from_secs_f64(0.8 * bytes as f64 / f64::from(48 << 20));
+            assert!(took >= least, "{source}: {bytes} bytes in {took:?}");
             let id = record["id"].as_str().unwrap();
             let restored = data::restore(&scene, &cluster, source, &["--backup", id]);
             let find = "find . -path ./backup_manifest -o -type l -printf '%p link\\n' \
