@@ -4,6 +4,7 @@
 pub(crate) mod compare;
 mod fallback;
 mod native;
+mod past_a_gib;
 mod under_load;
 mod visibility;
 mod workload;

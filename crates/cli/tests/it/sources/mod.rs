@@ -88,7 +88,8 @@ fn the_same_files() {
         .map(|(source, args)| {
             let args = [&["--source", source, "--max-rate", "48M"], args.as_slice()].concat();
             let begun = Instant::now();
-            let record = scene.backup(&cluster, &[&["--changes", "hash"], args.as_slice()].concat());
+            let record =
+                scene.backup(&cluster, &[&["--changes", "hash"], args.as_slice()].concat());
             let (took, bytes) =
                 (begun.elapsed(), record["size"]["database_bytes"].as_u64().unwrap());
             // Never the other way round: a machine may be as slow as it likes.
