@@ -30,8 +30,8 @@ use jiff::Timestamp;
 use walbrook_page::ControlFile;
 use walbrook_repo::{
     BackupId, BackupIntent, BackupReader, BackupRecord, BackupSpan, BackupWriter, BaseIndex,
-    ChangeFacts, Cluster, CompactionOptions, FileCopy, Repository, ResumedBackups, SourceFacts, TablespaceRecord,
-    UncommittedBackup, WalArchive, WornPacks, WriterOptions, Written,
+    ChangeFacts, Cluster, CompactionOptions, FileCopy, Repository, ResumedBackups, SourceFacts,
+    TablespaceRecord, UncommittedBackup, WalArchive, WornPacks, WriterOptions, Written,
 };
 use walbrook_types::{BackupLabel, Lsn, TimelineId, WalFileName};
 use walbrook_wal::TimelineHistory;
