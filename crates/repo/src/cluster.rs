@@ -143,18 +143,29 @@ impl Cluster {
     /// The records of the backups that exist, in the order in which they began. Identifiers tell
     /// that order only to the second.
     pub async fn backups(&self) -> Result<Vec<BackupRecord>> {
+        match self.readable_backups().await? {
+            (records, None) => Ok(records),
+            (_, Some(error)) => Err(error),
+        }
+    }
+
+    /// The same, but those whose record is damaged are passed over: the error of the last of them
+    /// tells which it is. For what has to go on whatever happened to an earlier backup.
+    pub async fn readable_backups(&self) -> Result<(Vec<BackupRecord>, Option<Error>)> {
         let children = self.store().list_children(&layout::backups(&self.name)).await?;
         let mut records = Vec::new();
+        let mut damaged = None;
         for id in children.folders.iter().filter_map(|folder| backup_id(folder)) {
             match self.backup(&id).await {
                 Ok(record) => records.push(record),
                 // An intent without a commit: a backup that is under way or that died.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) if error.kind() == ErrorKind::Corrupt => damaged = Some(error),
                 Err(error) => return Err(error),
             }
         }
         records.sort_by(|a, b| (a.span.started_at, &a.id).cmp(&(b.span.started_at, &b.id)));
-        Ok(records)
+        Ok((records, damaged))
     }
 
     /// The record of one backup. [`ErrorKind::NotFound`] when it has no commit object.

@@ -6,7 +6,7 @@ use walbrook_wal::TimelineHistory;
 
 use crate::backup::options::Base;
 use crate::backup::server::Server;
-use crate::{BackupOptions, Error, ErrorKind, Result};
+use crate::{BackupOptions, Error, ErrorKind, Progress, Result};
 
 /// The base of a backup of this server, which is on the timeline of `history`; none when there is
 /// none, or none is wanted.
@@ -16,6 +16,7 @@ use crate::{BackupOptions, Error, ErrorKind, Result};
 pub(crate) async fn choose_base(
     cluster: &Cluster,
     options: &BackupOptions,
+    progress: &dyn Progress,
     server: &Server,
     history: &TimelineHistory,
 ) -> Result<Option<BackupRecord>> {
@@ -23,7 +24,11 @@ pub(crate) async fn choose_base(
     match &options.base {
         Base::None => Ok(None),
         Base::Newest => {
-            let mut backups = cluster.backups().await?;
+            let (mut backups, damaged) = cluster.readable_backups().await?;
+            if let Some(error) = damaged {
+                // Nothing is needed more then than another backup.
+                progress.warn(&format!("an earlier backup is passed over: {error}"));
+            }
             backups.retain(fits);
             Ok(backups.pop())
         }

@@ -75,7 +75,7 @@ pub async fn backup(options: &BackupOptions, progress: &dyn Progress) -> Result<
 
     source.can_detect(options.changes)?;
     let history = source.history(server.timeline).await?;
-    let base = choose_base(&cluster, options, &server, &history).await?;
+    let base = choose_base(&cluster, options, progress, &server, &history).await?;
     let intent = BackupIntent {
         id: BackupId::generate(started_at),
         cluster: options.cluster.clone(),

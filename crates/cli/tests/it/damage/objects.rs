@@ -18,6 +18,16 @@ fn objects_that_a_restore_reads() {
     let restored = scene.adopt(&place.cluster, &directory).start().unwrap();
     assert_eq!(restored.psql("postgres", "SELECT count(*) FROM t").unwrap(), "20000");
     assert_eq!(restored.psql("postgres", "SELECT count(*) FROM s").unwrap(), "1000");
+
+    // Whatever has happened to earlier backups, another one can be taken.
+    let object = place.of_newer("backup.json");
+    place.with_flip(&object, 9, || {
+        let args = ["-d", &place.cluster.conninfo(), "--output", "json"];
+        let ran = scene.ok("walbrook-backup", &args);
+        assert!(ran.stderr.contains(&object), "{}", ran.stderr);
+        let record: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        assert_eq!(record["base"], place.backups[0]);
+    });
 }
 
 /// The first byte, one within, those of the digest, and the last.
