@@ -32,7 +32,8 @@ pub(crate) async fn choose_resumed(
     let since = match base {
         Some(base) => Some(base.id.clone()),
         None => {
-            let mut backups = cluster.backups().await?;
+            // What is damaged is nobody's base.
+            let (mut backups, _) = cluster.readable_backups().await?;
             backups.retain(|b| b.base.is_none() && b.server.system_identifier == system);
             backups.pop().map(|full| full.id)
         }
