@@ -11,7 +11,7 @@ const FIRST: &str = "pid = (SELECT pid FROM pg_stat_activity WHERE application_n
     'walbrook-backup' AND backend_type = 'client backend' ORDER BY backend_start LIMIT 1)";
 
 /// Those that read files by SQL.
-const LANES: &str = "query LIKE 'COPY%pg_read_binary_file%'";
+pub(super) const LANES: &str = "query LIKE 'COPY%pg_read_binary_file%'";
 
 /// The one that sends files by the replication protocol.
 const BASE_BACKUP: &str = "pid IN (SELECT pid FROM pg_stat_replication WHERE state = 'backup')";

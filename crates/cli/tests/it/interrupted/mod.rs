@@ -1,7 +1,8 @@
 //! Backups that are killed, or lose a connection, in the middle of copying: nothing is committed,
-//! and the next backup continues them.
+//! and the next backup continues them. And one during which earlier ones are removed.
 
 mod connections;
+mod expired;
 mod killed;
 
 use std::fs;
