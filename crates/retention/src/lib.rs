@@ -46,7 +46,9 @@ pub use facts::Restorable;
 pub use fold::WalFolder;
 pub use inventory::{Backup, Inventory, Pin, RunningBackup, SystemInfo, TimelineOrigin, WalRange};
 pub use period::{Length, Period};
-pub use plan::{Action, BackupDecision, Plan, Removal, WalDecision, plan, plan_removal};
+pub use plan::{
+    Action, BackupDecision, Plan, Removal, WalDecision, plan, plan_removal, plan_removal_even_last,
+};
 pub use policy::{Policy, WalRule};
 pub use reason::{BackupReason, Hold, WalReason};
 pub use simulate::{Simulation, Step};

@@ -98,6 +98,34 @@ pub fn plan_removal(
     policy: &Policy,
     now: &Zoned,
 ) -> Result<Plan> {
+    removal(inventory, ids, policy, now, |_| true)
+}
+
+/// The same, and even of the newest that can be restored and of the only way to the current timeline:
+/// afterwards there may be nothing to restore from.
+///
+/// # Errors
+///
+/// Those of [`plan_removal`] but these two.
+pub fn plan_removal_even_last(
+    inventory: &Inventory,
+    ids: &[&str],
+    policy: &Policy,
+    now: &Zoned,
+) -> Result<Plan> {
+    let last = |reason: &BackupReason| {
+        matches!(reason, BackupReason::NewestRestorable | BackupReason::LeadsToCurrent { .. })
+    };
+    removal(inventory, ids, policy, now, |reason| !last(reason))
+}
+
+fn removal(
+    inventory: &Inventory,
+    ids: &[&str],
+    policy: &Policy,
+    now: &Zoned,
+    protects: impl Fn(&BackupReason) -> bool,
+) -> Result<Plan> {
     let facts = Facts::new(inventory)?;
     let protection = Verdicts::protection(&facts, policy, now);
     for id in ids {
@@ -105,7 +133,7 @@ pub fn plan_removal(
             let message = format!("there is no backup {}", shown(id));
             return Err(Error::new(ErrorKind::NotFound, message));
         };
-        if let Some(reason) = protection.reasons(i).first() {
+        if let Some(reason) = protection.reasons(i).iter().find(|reason| protects(reason)) {
             let message = format!("backup {id} can't be removed: {reason}");
             return Err(Error::new(ErrorKind::Protected, message));
         }

@@ -3,7 +3,7 @@
 //! [`backup`] takes a full backup of a running server over the replication protocol; [`push`] and
 //! [`fetch`] are the work of an `archive_command` and a `restore_command`; [`list`] tells what a
 //! repository holds and what can be recovered from it; [`plan_restore`] plans a restore, and
-//! [`RestorePlan::execute`] carries it out; [`plan_expiry`] tells what a retention policy keeps. Each takes its options as a value that is made with
+//! [`RestorePlan::execute`] carries it out; [`plan_expiry`] tells what a retention policy keeps, and [`expire`] removes the rest. Each takes its options as a value that is made with
 //! `new` and then adjusted, and returns an [`Error`] that says what failed and what to do.
 //!
 //! [`wal_reader`] reads WAL, archived or not: its records, what the archive lacks, and which
@@ -22,6 +22,7 @@ mod backup;
 mod catalog;
 mod error;
 mod expire;
+mod host;
 mod pg_manifest;
 mod progress;
 mod restore;
@@ -33,7 +34,7 @@ pub use archive::{FetchOptions, FetchOutcome, PushOptions, fetch, prefetch, push
 pub use backup::{BackupOptions, Base, ChangeDetection, Source, WalMode, backup, source};
 pub use catalog::{BackupListing, ClusterListing, RecoveryWindow, SystemListing, WalGap, list};
 pub use error::{Error, ErrorKind, Result};
-pub use expire::{ExpiryOptions, ExpiryPlan, plan_expiry};
+pub use expire::{ExpiryOptions, ExpiryPlan, expire, pin, plan_expiry, unpin};
 pub use progress::{NoProgress, Phase, Progress};
 pub use restore::{
     RestoreOptions, RestorePlan, RestoreReport, TablespacePlan, Target, TargetAction,
@@ -49,7 +50,10 @@ pub use walbrook_types as types;
 pub use walbrook_wal as wal;
 
 pub use walbrook_replication::{Checkpoint, ConnInfo, Environment};
-pub use walbrook_repo::{BackupId, BackupRecord, Codec, PutOutcome};
+pub use walbrook_repo::{
+    BackupId, BackupPin, BackupRecord, Codec, ExpiryReport, KeptBackup, KeptReason, PutOutcome,
+    Refusals,
+};
 pub use walbrook_store::StoreUrl;
 
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");

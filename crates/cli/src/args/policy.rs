@@ -33,7 +33,7 @@ pub(crate) struct PolicyArgs {
     /// Which WAL, beside what the window needs: all that a kept backup can replay, that of the newest N
     /// only, or what makes each backup consistent [default: all]
     #[arg(long, value_name = "all|newest:N|standalone")]
-    wal: Option<String>,
+    keep_wal: Option<String>,
     /// How long nothing may have happened before no backup is removed because of its age
     /// [default: 35d]
     #[arg(long, value_name = "LENGTH")]
@@ -41,6 +41,23 @@ pub(crate) struct PolicyArgs {
 }
 
 impl PolicyArgs {
+    /// Whether any of its flags was given.
+    pub(crate) fn is_given(&self) -> bool {
+        let flags = [
+            &self.keep_last,
+            &self.window,
+            &self.hourly,
+            &self.daily,
+            &self.weekly,
+            &self.monthly,
+            &self.yearly,
+            &self.min_redundancy,
+            &self.keep_wal,
+            &self.max_silence,
+        ];
+        flags.into_iter().any(Option::is_some)
+    }
+
     /// The rules of the file, and over them those of the flags. A count of 0 switches a rule off.
     pub(crate) fn over(&self, file: &BTreeMap<String, String>) -> Result<Policy, String> {
         let mut policy = Policy::default();
@@ -57,12 +74,13 @@ impl PolicyArgs {
             ("monthly", &self.monthly),
             ("yearly", &self.yearly),
             ("min-redundancy", &self.min_redundancy),
-            ("wal", &self.wal),
+            ("wal", &self.keep_wal),
             ("max-silence", &self.max_silence),
         ];
         for (key, value) in flags {
             if let Some(value) = value {
-                policy.set(key, value).map_err(|e| format!("--{key}: {e}"))?;
+                let flag = if key == "wal" { "keep-wal" } else { key };
+                policy.set(key, value).map_err(|e| format!("--{flag}: {e}"))?;
             }
         }
         Ok(policy)

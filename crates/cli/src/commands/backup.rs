@@ -4,12 +4,15 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use jiff::Zoned;
 use walbrook::{
     BackupId, BackupOptions, BackupRecord, Base, ChangeDetection, Checkpoint, Codec, ConnInfo,
-    Environment, Source, WalMode,
+    Environment, ExpiryOptions, Source, WalMode,
 };
 
-use crate::args::{CommonArgs, Pair, codec, duration, jobs, pair, rate, size};
+use crate::args::{CommonArgs, Pair, PolicyArgs, codec, duration, jobs, pair, rate, size};
+use crate::commands::expire::Done;
+use crate::commands::expire_text;
 use crate::config::Settings;
 use crate::console::Console;
 use crate::failure::{Failure, Result};
@@ -20,6 +23,9 @@ use crate::runtime;
 
 /// The exit code for a backup that exists, of a database that has damaged pages.
 const DAMAGED: u8 = 3;
+
+/// The exit code for a good backup, after which the expiry failed.
+const NOT_EXPIRED: u8 = 4;
 
 /// How many damaged pages are named; the backup's record has more.
 const NAMED: usize = 10;
@@ -44,7 +50,8 @@ Examples:
 Environment: WALBROOK_REPO, WALBROOK_CLUSTER, WALBROOK_CONFIG; PG* as for psql; AWS_*, GOOGLE_* and
 AZURE_* for the credentials of stores.
 
-Exit codes: 0 done; 1 failed; 2 usage; 3 done, but the database has damaged pages."
+Exit codes: 0 done; 1 failed; 2 usage; 3 done, but the database has damaged pages, and nothing was
+expired; 4 the backup is done and good, but --expire failed or could not remove all."
 )]
 struct Args {
     /// The server, as keywords or a URL of libpq; PG* variables, service file and ~/.pgpass fill it
@@ -141,6 +148,14 @@ struct Args {
     #[arg(long, value_name = "TIME", value_parser = duration)]
     wal_timeout: Option<Duration>,
 
+    /// After a good backup, remove what the retention policy does not keep, as walbrook-expire does. The
+    /// policy is that of [retention] in the configuration file and of these flags
+    #[arg(long)]
+    expire: bool,
+
+    #[command(flatten)]
+    policy: PolicyArgs,
+
     #[command(flatten)]
     common: CommonArgs,
 }
@@ -185,6 +200,7 @@ fn run(args: Args, console: Console) -> Result<ExitCode> {
         return print_grants(args.dsn.as_deref());
     }
     let output = args.common.output;
+    let expiry = expiry(&args, &console)?;
     let options = options(args, &console)?;
     let progress = ConsoleProgress::new(console);
     let record =
@@ -192,6 +208,10 @@ fn run(args: Args, console: Console) -> Result<ExitCode> {
     drop(progress);
     tell_source(&record, &console);
 
+    let expired = match &expiry {
+        Some(expiry) if record.damage.pages == 0 => expire(expiry, &console)?,
+        _ => true,
+    };
     // The damage first: standard output may be a pipe that nobody reads any more.
     let damaged = record.damage.pages > 0;
     if damaged {
@@ -201,7 +221,54 @@ fn run(args: Args, console: Console) -> Result<ExitCode> {
         OutputFormat::Text => print(&format!("{}\n", record.id))?,
         OutputFormat::Json => print_json(&record)?,
     }
-    Ok(if damaged { DAMAGED.into() } else { ExitCode::SUCCESS })
+    Ok(match (damaged, expired) {
+        (true, _) => DAMAGED.into(),
+        (false, false) => NOT_EXPIRED.into(),
+        (false, true) => ExitCode::SUCCESS,
+    })
+}
+
+/// What is to be removed afterwards, if anything. That there is a policy is found out before the
+/// backup is taken.
+fn expiry(args: &Args, console: &Console) -> Result<Option<ExpiryOptions>> {
+    if !args.expire {
+        if args.policy.is_given() {
+            let message = "what to keep is of use with --expire only";
+            return Err(Failure::usage_text(message));
+        }
+        return Ok(None);
+    }
+    let settings = Settings::load(&args.common, console)?;
+    let policy = args.policy.over(&settings.retention()).map_err(Failure::usage_text)?;
+    if policy.is_empty() {
+        return Err(Failure::usage_text(
+            "--expire needs a policy: use --window, --keep-last, --daily and the like, or \
+             [retention] in a configuration file",
+        ));
+    }
+    let mut options = ExpiryOptions::new(settings.repository.clone(), settings.cluster(), policy);
+    if let Some(grace) = settings.value(None, "grace", duration)? {
+        options.grace = grace;
+    }
+    Ok(Some(options))
+}
+
+/// Removes what is not to be kept. The backup is good whatever comes of this: false when it failed,
+/// or was not all done.
+fn expire(options: &ExpiryOptions, console: &Console) -> Result<bool> {
+    let options = ExpiryOptions { now: Zoned::now(), ..options.clone() };
+    let outcome = runtime::run(runtime::large(), async { Ok(Done::expire(&options).await) })?;
+    match outcome {
+        Ok(done) => {
+            console.note(expire_text::report(&done).trim_end().replace('\n', "; "));
+            done.warn(console);
+            Ok(done.is_all())
+        }
+        Err(error) => {
+            console.warn(format_args!("the backup is done, but the expiry failed: {error}"));
+            Ok(false)
+        }
+    }
 }
 
 /// Needs no repository and no connection: the statements are the same on every version.

@@ -1,9 +1,11 @@
 //! How plans of expiry are shown.
 
 use serde_json::{Value, json};
+use walbrook::BackupId;
 use walbrook::retention::{Action, BackupDecision, Plan, Step, WalDecision};
 use walbrook::types::WalFileName;
 
+use super::expire::Done;
 use crate::format::{size, time};
 use crate::listing::columns;
 
@@ -29,6 +31,34 @@ pub(super) fn plan(plan: &Plan) -> String {
         size(backup_bytes),
         size(wal_bytes)
     );
+    out
+}
+
+/// What an expiry did, a line for each kind of thing.
+pub(super) fn report(done: &Done) -> String {
+    let report = &done.report;
+    let ids = |ids: &[BackupId]| ids.iter().map(BackupId::as_str).collect::<Vec<_>>().join(", ");
+    let mut out = match &report.removed[..] {
+        [] => "Removed: no backups\n".to_owned(),
+        [one] => format!("Removed: backup {one}\n"),
+        some => format!("Removed: {} backups: {}\n", some.len(), ids(some)),
+    };
+    if !report.swept.is_empty() || report.wal_segments > 0 {
+        out += &format!(
+            "Freed: {} in {} packs and what belongs to them, {} WAL segments ({})\n",
+            size(report.bytes),
+            report.packs,
+            report.wal_segments,
+            size(report.wal_bytes)
+        );
+    }
+    if report.packs_in_use > 0 {
+        out += &format!("Packs that other backups use: {}\n", report.packs_in_use);
+    }
+    if let Some(until) = report.waiting_until {
+        let until = time(until);
+        out += &format!("What they consist of is deleted by the first expiry after {until}\n");
+    }
     out
 }
 

@@ -16,6 +16,7 @@ const KEYS: &[&str] = &[
     "compression",
     "jobs",
     "changes",
+    "grace",
     "checkpoint",
     "compact",
     "from-standby",

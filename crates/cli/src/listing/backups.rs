@@ -1,10 +1,11 @@
-use walbrook::BackupRecord;
+use jiff::Timestamp;
+use walbrook::{BackupPin, BackupRecord};
 
 use super::columns::columns;
 use crate::format::{size, time};
 
-/// A backup, and whether the WAL is there that makes it consistent.
-pub(super) type Listed<'a> = (&'a BackupRecord, bool);
+/// A backup, whether the WAL is there that makes it consistent, and its pins.
+pub(super) type Listed<'a> = (&'a BackupRecord, bool, &'a [BackupPin]);
 
 /// A table of backups. Where the terminal is too narrow for one line each, a backup takes two:
 /// begin above end, database above stored size.
@@ -62,19 +63,25 @@ fn stacked(backups: &[Listed<'_>], gap: &str) -> String {
     columns(&rows, &[4], gap)
 }
 
-/// Whether it can be restored, and whether its pages are sound.
-fn state((record, restorable): Listed<'_>) -> String {
+/// Whether it can be restored, whether its pages are sound, and whether somebody keeps it.
+fn state((record, restorable, pins): Listed<'_>) -> String {
     let wal = (!restorable).then(|| "WAL missing".to_owned());
     let damage = match record.damage.pages {
         0 => None,
         1 => Some("1 damaged page".to_owned()),
         pages => Some(format!("{pages} damaged pages")),
     };
-    match (wal, damage) {
+    let mut state = match (wal, damage) {
         (None, None) => "ok".to_owned(),
         (Some(one), None) | (None, Some(one)) => one,
         (Some(wal), Some(damage)) => format!("{wal}, {damage}"),
+    };
+    match pins.iter().map(|pin| pin.until).max_by_key(|until| until.unwrap_or(Timestamp::MAX)) {
+        None => {}
+        Some(None) => state += ", pinned",
+        Some(Some(until)) => state += &format!(", pinned until {}", time(until)),
     }
+    state
 }
 
 /// A label comes from outside: nothing in it may steer a terminal.
@@ -119,7 +126,7 @@ mod tests {
     #[test]
     fn one_line_each_where_nobody_looks() {
         let (one, two) = (record("nightly \u{1b}[2J", 0), record("x", 3));
-        let text = table(&[(&one, true), (&two, false)], None);
+        let text = table(&[(&one, true, &[]), (&two, false, &[])], None);
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), 3);
         assert!(lines[1].contains("2F/3A000028  2F/3A000120    1  17.5"), "{text}");
@@ -130,7 +137,7 @@ mod tests {
     #[test]
     fn a_terminal_of_80_columns_is_enough() {
         let (one, two) = (record("nightly", 0), record("weekly", 3));
-        let text = table(&[(&one, true), (&two, false)], Some(80));
+        let text = table(&[(&one, true, &[]), (&two, false, &[])], Some(80));
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         for part in ["20261122T034512Z-1f3a9c04", "weekly", "2026-11-22 04:46:01", "2F/3A000120"] {
             assert!(text.contains(part), "{part} is not cut off: {text}");

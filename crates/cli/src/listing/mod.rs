@@ -37,7 +37,7 @@ pub(crate) fn text(clusters: &[ClusterListing], width: Option<usize>) -> String 
                 record.pg_version.major()
             );
             let backups: Vec<_> =
-                system.backups.iter().map(|b| (&b.record, b.restorable)).collect();
+                system.backups.iter().map(|b| (&b.record, b.restorable, &b.pins[..])).collect();
             out += &backups::table(&backups, width);
             out += &wal::lines(system, width);
         }

@@ -6,6 +6,7 @@ mod bad_input;
 mod config;
 mod damage;
 mod end_to_end;
+mod expire;
 mod front;
 mod incremental;
 mod interrupted;

@@ -11,6 +11,7 @@ pub(crate) fn binary(name: &str) -> &'static str {
     match name {
         "walbrook" => env!("CARGO_BIN_EXE_walbrook"),
         "walbrook-backup" => env!("CARGO_BIN_EXE_walbrook-backup"),
+        "walbrook-expire" => env!("CARGO_BIN_EXE_walbrook-expire"),
         "walbrook-push" => env!("CARGO_BIN_EXE_walbrook-push"),
         "walbrook-fetch" => env!("CARGO_BIN_EXE_walbrook-fetch"),
         "walbrook-list" => env!("CARGO_BIN_EXE_walbrook-list"),

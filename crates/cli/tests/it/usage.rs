@@ -2,8 +2,9 @@
 
 use crate::support::{command, ran, run};
 
-const ALL: [&str; 6] = [
+const ALL: [&str; 7] = [
     "walbrook-backup",
+    "walbrook-expire",
     "walbrook-push",
     "walbrook-fetch",
     "walbrook-list",
@@ -22,6 +23,7 @@ fn required(name: &str) -> &'static [&'static str] {
         "walbrook-fetch" => &["000000010000000000000001", "pg_wal/RECOVERYXLOG"],
         "walbrook-restore" => &["--pgdata", "/nonexistent/restored"],
         "walbrook-wal" => &["gaps"],
+        "walbrook-expire" => &["--daily", "1"],
         _ => &[],
     }
 }
@@ -84,6 +86,7 @@ fn a_repository_that_is_not_there() {
         ("walbrook-push", 1),
         ("walbrook-fetch", 200),
         ("walbrook-list", 1),
+        ("walbrook-expire", 1),
         ("walbrook-restore", 1),
         ("walbrook-wal", 1),
     ] {
@@ -148,9 +151,35 @@ fn backup_refuses_values_before_it_connects() {
         &["--annotate", "novalue"],
         &["--annotate", "a=1", "--annotate", "a=2"],
         &["-d", "hots=db1"],
+        &["--expire"],
+        &["--daily", "1"],
+        &["--expire", "--window", "7"],
         &["-d", "host=/nonexistent sslmode=sometimes"],
     ] {
         let refused = run("walbrook-backup", &[&["--repo", "/nonexistent/repo"], args].concat());
+        assert_eq!(refused.code, Some(2), "{args:?}: {}", refused.stderr);
+    }
+}
+
+#[test]
+fn expire_refuses_what_makes_no_sense() {
+    let id = "20261122T034512Z-1f3a9c04";
+    for args in [
+        &[][..],
+        &["--even-last", "--daily", "1"],
+        &["--backup", "newest"],
+        &["--daily", "1", "--grace", "soon"],
+        &["--daily", "1", "--now", "tomorrow"],
+        &["--daily", "1", "--time-zone", "Mars/Olympus"],
+        &["--dry-run", "--simulate", "1y", "--daily", "1"],
+    ] {
+        let refused = run("walbrook-expire", &[&["--repo", "/nonexistent/repo"], args].concat());
+        assert_eq!(refused.code, Some(2), "{args:?}: {}", refused.stderr);
+    }
+    for args in
+        [&["--pin", id, "--unpin", id][..], &["--until", "2027-01-01 00:00Z"], &["--pin", "x"]]
+    {
+        let refused = run("walbrook-list", &[&["--repo", "/nonexistent/repo"], args].concat());
         assert_eq!(refused.code, Some(2), "{args:?}: {}", refused.stderr);
     }
 }

@@ -22,8 +22,11 @@ pub struct ExpiryRequest {
     /// How long a restore that has begun may go on reading what is removed: until then only commits
     /// are.
     pub grace: Duration,
-    /// The moment, by this machine's clock: it tells who is dead, and for whom nobody waits any more.
-    pub now: Timestamp,
+    /// The moment, which tells who is dead and for whom nobody waits any more. None is now: by this
+    /// machine's clock or the store's, whichever is behind.
+    pub now: Option<Timestamp>,
+    /// The moment that it was decided for: a pin whose time is over by then does not count.
+    pub decided_for: Timestamp,
     /// The machine that the expiry runs on.
     pub host: String,
 }

@@ -34,16 +34,17 @@ impl Cluster {
     /// read: then only commits were removed.
     pub async fn expire(&self, request: &ExpiryRequest) -> Result<ExpiryReport> {
         let begun = Begun::now();
+        let now = request.now.unwrap_or_else(Timestamp::now);
         let before = Survey::read(self).await?;
-        let leftovers = before.leftovers(request.now);
-        let sweep_after = match request.now.checked_add(request.grace) {
+        let leftovers = before.leftovers(now);
+        let sweep_after = match now.checked_add(request.grace) {
             Ok(then) => then,
             Err(_) => Timestamp::MAX,
         };
         // What is named here counts as one that was finished, and protects nothing.
         let exists = |id: &&BackupId| before.committed.contains(*id);
         let mark = ExpiryMark {
-            id: BackupId::generate(request.now),
+            id: BackupId::generate(now),
             cluster: self.name().to_owned(),
             state: ExpiryState::UnderWay,
             remove: request.remove.iter().filter(exists).cloned().collect(),
@@ -52,18 +53,27 @@ impl Cluster {
             sweep_after,
             host: request.host.clone(),
             pid: std::process::id(),
-            created_at: request.now,
+            created_at: now,
             walbrook_version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         let nothing = request.remove.is_empty() && request.wal.is_empty() && leftovers.is_empty();
-        if nothing && before.ended(&mark, request.now).next().is_none() {
+        if nothing && before.ended(&mark, now).next().is_none() {
             return Ok(ExpiryReport::default());
         }
         let path = layout::mark(self.name(), &mark.id);
         create_or_same(self.store(), &path, document::seal(&mark)?).await?;
+        // A clock that is ahead would take the living for dead.
+        let now = match request.now {
+            Some(now) => now,
+            None => {
+                let created = self.store().head(&path).await?.modified;
+                Timestamp::try_from(created).map_or(now, |created| now.min(created))
+            }
+        };
         let run = Run {
             cluster: self,
             request,
+            now,
             // Behind the mark.
             survey: Survey::read(self).await?,
             mark,
@@ -79,6 +89,7 @@ impl Cluster {
 struct Run<'a> {
     cluster: &'a Cluster,
     request: &'a ExpiryRequest,
+    now: Timestamp,
     mark: ExpiryMark,
     /// What there was when the mark was.
     survey: Survey,
@@ -105,7 +116,7 @@ impl Run<'_> {
             self.leave_mark(&removed, wal_later.to_wal(&sizes)).await?;
         }
 
-        let mut in_grace = self.survey.in_grace(self.request.now);
+        let mut in_grace = self.survey.in_grace(self.now);
         let mut targets = self.targets();
         match waits {
             true => in_grace.extend(removed.iter().cloned()),
@@ -139,7 +150,7 @@ impl Run<'_> {
             let message = format!("backup {id}, which this expiry keeps, was removed: {again}");
             return Err(Error::new(ErrorKind::Conflict, message));
         }
-        let young = |stored: &&StoredMark| is_young_mark(stored, self.request.now);
+        let young = |stored: &&StoredMark| is_young_mark(stored, self.now);
         let others = self.survey.marks.iter().filter(young).map(|stored| &stored.mark);
         for other in others.filter(|other| other.id != self.mark.id) {
             if let Some(id) = other.remove.iter().find(|id| self.request.keep.contains(*id)) {
@@ -159,7 +170,7 @@ impl Run<'_> {
         let uses = |intent: &crate::BackupIntent| {
             intent.id == *id || intent.base.as_ref() == Some(id) || intent.resumes.contains(id)
         };
-        let mut live = self.survey.live(self.request.now);
+        let mut live = self.survey.live(self.now);
         live.find(|backup| uses(&backup.intent)).map(|backup| backup.intent.id.clone())
     }
 
@@ -168,7 +179,7 @@ impl Run<'_> {
         let pins = self.cluster.pins().await?;
         let (mut removed, mut paths) = (BTreeSet::new(), Vec::new());
         for id in &self.mark.remove {
-            let holds = |pin: &crate::BackupPin| pin.holds_at(self.request.now);
+            let holds = |pin: &crate::BackupPin| pin.holds_at(self.request.decided_for);
             let reason = if let Some(by) = self.used_by(id) {
                 KeptReason::InUse { by }
             } else if pins.get(id).is_some_and(|pins| pins.iter().any(holds)) {
@@ -209,7 +220,7 @@ impl Run<'_> {
         }
         let known =
             |id: &&BackupId| self.request.keep.contains(id) || self.request.remove.contains(id);
-        let live = self.survey.live(self.request.now).next();
+        let live = self.survey.live(self.now).next();
         let why = if let Some(kept) = self.report.kept.first() {
             format!("backup {}, which may need it, stays", kept.id)
         } else if let Some(new) = self.survey.committed.iter().find(|id| !known(id)) {
@@ -231,7 +242,7 @@ impl Run<'_> {
         let waiting = |due: bool| {
             let marks = self.survey.marks.iter().map(|stored| &stored.mark);
             let marks = marks.filter(move |mark| mark.state == ExpiryState::Waiting);
-            let marks = marks.filter(move |mark| (mark.sweep_after <= self.request.now) == due);
+            let marks = marks.filter(move |mark| (mark.sweep_after <= self.now) == due);
             Spans::new(marks.flat_map(|mark| &mark.wal), sizes)
         };
         let (due, not_due) = (waiting(true), waiting(false));
@@ -240,7 +251,7 @@ impl Run<'_> {
 
     /// The folders to sweep: what was left when the mark was written, and is not in use.
     fn targets(&self) -> BTreeSet<BackupId> {
-        let left = self.survey.leftovers(self.request.now);
+        let left = self.survey.leftovers(self.now);
         let targets = left.intersection(&self.leftovers);
         targets.filter(|id| self.used_by(id).is_none()).cloned().collect()
     }
@@ -252,7 +263,7 @@ impl Run<'_> {
         wal: Vec<crate::WalSpan>,
     ) -> Result<()> {
         let mark = ExpiryMark {
-            id: BackupId::generate(self.request.now),
+            id: BackupId::generate(self.now),
             state: ExpiryState::Waiting,
             remove: removed.iter().cloned().collect(),
             sweep: Vec::new(),
@@ -282,7 +293,7 @@ impl Run<'_> {
             };
             ids.all(|id| !unswept.contains(id)) && wal.is_empty()
         };
-        let ended = self.survey.ended(&self.mark, self.request.now).filter(is_done);
+        let ended = self.survey.ended(&self.mark, self.now).filter(is_done);
         let mut marks: Vec<BackupId> = ended.map(|mark| mark.id.clone()).collect();
         // What waits is in a mark of its own by now.
         if waits || self.report.removed.iter().all(|id| !unswept.contains(id)) {

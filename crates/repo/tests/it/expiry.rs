@@ -3,6 +3,7 @@
 
 mod between;
 mod crashes;
+mod golden;
 mod grace;
 mod pins;
 mod refused;

@@ -47,6 +47,7 @@ use crate::backup::source::PageSource;
 use crate::backup::wal_stream::{
     WalFacts, WalReservation, WalStreaming, archiver_is_seen, wait_for_archive,
 };
+use crate::host::host_name;
 use crate::{Error, ErrorKind, Phase, Progress, Result, VERSION};
 
 /// The file that is read last.
@@ -102,10 +103,6 @@ async fn open_cluster(options: &BackupOptions) -> Result<Cluster> {
         Repository::open(store).await?
     };
     Ok(repository.cluster(&options.cluster)?)
-}
-
-fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// A backup under way.

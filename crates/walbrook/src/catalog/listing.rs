@@ -1,6 +1,6 @@
 use jiff::Timestamp;
 use serde::Serialize;
-use walbrook_repo::{BackupId, BackupRecord, SystemRecord};
+use walbrook_repo::{BackupId, BackupPin, BackupRecord, SystemRecord};
 use walbrook_types::{Lsn, TimelineId, WalFileName};
 
 /// What a repository holds of one cluster.
@@ -40,6 +40,8 @@ pub struct BackupListing {
     pub record: BackupRecord,
     /// Whether the WAL that makes it consistent is in the repository.
     pub restorable: bool,
+    /// The wishes to keep it that hold now.
+    pub pins: Vec<BackupPin>,
 }
 
 /// A span of moments to any of which a cluster can be restored.

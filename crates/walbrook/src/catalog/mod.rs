@@ -4,7 +4,12 @@ mod listing;
 
 pub use listing::{BackupListing, ClusterListing, RecoveryWindow, SystemListing, WalGap};
 
-use walbrook_repo::{BackupRecord, Cluster, Repository, SystemRecord, WalRange};
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use walbrook_repo::{
+    BackupId, BackupPin, BackupRecord, Cluster, Repository, SystemRecord, WalRange,
+};
 use walbrook_store::StoreUrl;
 use walbrook_types::{SegmentNumber, WalFileName, WalSegmentSize};
 
@@ -39,11 +44,14 @@ async fn list_cluster(cluster: &Cluster, must_exist: bool) -> Result<ClusterList
         return Err(Error::new(ErrorKind::NotFound, message));
     }
     let backups = cluster.backups().await?;
+    let mut pins = cluster.pins().await?;
+    let now = Timestamp::now();
+    pins.values_mut().for_each(|pins| pins.retain(|pin| pin.holds_at(now)));
     let mut listing = ClusterListing { cluster: cluster.name().to_owned(), systems: Vec::new() };
     for system in systems {
         let own = |b: &&BackupRecord| b.server.system_identifier == system.system_identifier;
         let own: Vec<BackupRecord> = backups.iter().filter(own).cloned().collect();
-        listing.systems.push(list_system(cluster, system, own).await?);
+        listing.systems.push(list_system(cluster, system, own, &mut pins).await?);
     }
     Ok(listing)
 }
@@ -52,6 +60,7 @@ async fn list_system(
     cluster: &Cluster,
     system: SystemRecord,
     records: Vec<BackupRecord>,
+    pins: &mut BTreeMap<BackupId, Vec<BackupPin>>,
 ) -> Result<SystemListing> {
     let size = system.wal_segment_size;
     let archive = cluster.wal(&system);
@@ -72,6 +81,7 @@ async fn list_system(
         .into_iter()
         .map(|record| BackupListing {
             restorable: paths.iter().any(|path| is_restorable(path, &record)),
+            pins: pins.remove(&record.id).unwrap_or_default(),
             record,
         })
         .collect();

@@ -1,21 +1,17 @@
 //! A repository as a retention policy sees it.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
-use walbrook_repo::{BackupRecord, Cluster, SystemRecord, UnfinishedBackup, WalArchive};
-use walbrook_retention::{Backup, Inventory, RunningBackup, SystemInfo, TimelineOrigin, WalRange};
+use walbrook_repo::{BackupPin, BackupRecord, Cluster, SystemRecord, UnfinishedBackup, WalArchive};
+use walbrook_retention::{
+    Backup, Inventory, Pin, RunningBackup, SystemInfo, TimelineOrigin, WalRange,
+};
 use walbrook_types::{TimelineId, WalFileName};
 
 use crate::wal_path::read_history;
 use crate::{Error, ErrorKind, Result};
 
 /// Reads all that a plan needs: requests in proportion to backups and timelines, and pages of names.
-pub(super) async fn read(
-    cluster: &Cluster,
-    abandoned_after: Duration,
-    now: Timestamp,
-) -> Result<Inventory> {
+pub(super) async fn read(cluster: &Cluster, now: Timestamp) -> Result<Inventory> {
     let systems = cluster.systems().await?;
     if systems.is_empty() {
         let message = format!(
@@ -27,9 +23,13 @@ pub(super) async fn read(
     }
     // Before the backups, so that one that is finished meanwhile is seen twice and not never.
     let unfinished = cluster.unfinished_backups().await?;
-    let alive = |backup: &UnfinishedBackup| is_alive(backup, abandoned_after, now);
-    let running = unfinished.into_iter().filter(alive).map(running).collect();
-    let backups = cluster.backups().await?.iter().map(backup).collect();
+    let running = unfinished.into_iter().filter(|b| b.is_alive(now)).map(running).collect();
+    let mut backups: Vec<Backup> = cluster.backups().await?.iter().map(backup).collect();
+    for (id, pins) in cluster.pins().await? {
+        if let Some(backup) = backups.iter_mut().find(|backup| backup.id == id.as_str()) {
+            backup.pins = pins.into_iter().map(pin).collect();
+        }
+    }
     let mut inventory = Inventory { backups, running, ..Inventory::default() };
     for system in &systems {
         inventory.systems.push(SystemInfo {
@@ -41,12 +41,8 @@ pub(super) async fn read(
     Ok(inventory)
 }
 
-/// Whether a backup may still be under way, by whichever of two clocks says so: the store's, and that
-/// of who takes it.
-fn is_alive(backup: &UnfinishedBackup, abandoned_after: Duration, now: Timestamp) -> bool {
-    let begun = Timestamp::try_from(backup.begun_at).unwrap_or(Timestamp::MAX);
-    let begun = begun.max(backup.intent.started_at);
-    begun.checked_add(abandoned_after).is_ok_and(|dead| now < dead) || now < begun
+fn pin(pin: BackupPin) -> Pin {
+    Pin { until: pin.until, note: pin.note }
 }
 
 fn running(backup: UnfinishedBackup) -> RunningBackup {

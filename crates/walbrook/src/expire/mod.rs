@@ -1,18 +1,25 @@
-//! What a retention policy would keep of a cluster, and what it would remove.
+//! What a retention policy keeps of a cluster, and removing the rest.
 //!
 //! [`plan_expiry`] reads a repository and makes an [`ExpiryPlan`] with
-//! [`walbrook_retention`]; nothing is changed.
+//! [`walbrook_retention`]; nothing is changed. [`expire`] carries such a plan out. [`pin`] and [`unpin`]
+//! keep a backup whatever a policy says.
 
 mod inventory;
+mod pins;
+
+pub use pins::{pin, unpin};
 
 use std::time::Duration;
 
-use jiff::Zoned;
+use jiff::{Timestamp, Zoned};
 use serde::Serialize;
-use walbrook_repo::Repository;
-use walbrook_retention::{Inventory, Plan, Policy, plan, plan_removal};
+use walbrook_repo::{ExpiryReport, ExpiryRequest, Repository, WalSpan};
+use walbrook_retention::{
+    Action, Inventory, Plan, Policy, WalRange, plan, plan_removal, plan_removal_even_last,
+};
 use walbrook_store::StoreUrl;
 
+use crate::host::host_name;
 use crate::{BackupId, Error, ErrorKind, Result};
 
 /// How to plan an expiry.
@@ -28,14 +35,16 @@ pub struct ExpiryOptions {
     pub now: Zoned,
     /// Backups to be removed by name; the policy's rules for backups then do not count.
     pub only: Vec<BackupId>,
-    /// How old a backup that was not finished must be to be taken for dead. Until then it protects
-    /// its base, and the WAL of its system.
-    pub abandoned_after: Duration,
+    /// Whether `only` may name the newest backup that can be restored, and the only one.
+    pub even_last: bool,
+    /// How long a restore that has begun may go on reading what is removed: until then the removed
+    /// backups do not exist any more, but all that they consist of does.
+    pub grace: Duration,
 }
 
 impl ExpiryOptions {
-    /// How long a backup that was not finished is taken to be alive, unless said otherwise: a week.
-    pub const ABANDONED_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
+    /// The grace for restores, unless said otherwise: a day.
+    pub const GRACE: Duration = Duration::from_secs(24 * 3600);
 
     /// Of this cluster by this policy, now.
     pub fn new(repository: StoreUrl, cluster: impl Into<String>, policy: Policy) -> Self {
@@ -45,7 +54,8 @@ impl ExpiryOptions {
             policy,
             now: Zoned::now(),
             only: Vec::new(),
-            abandoned_after: Self::ABANDONED_AFTER,
+            even_last: false,
+            grace: Self::GRACE,
         }
     }
 }
@@ -75,15 +85,68 @@ pub struct ExpiryPlan {
 pub async fn plan_expiry(options: &ExpiryOptions) -> Result<ExpiryPlan> {
     let repository = Repository::open(walbrook_store::open(&options.repository)?).await?;
     let cluster = repository.cluster(&options.cluster)?;
-    let inventory =
-        inventory::read(&cluster, options.abandoned_after, options.now.timestamp()).await?;
+    // A moment that is made up does not make anybody dead.
+    let now = options.now.timestamp().min(Timestamp::now());
+    let inventory = inventory::read(&cluster, now).await?;
     let plan = if options.only.is_empty() {
         plan(&inventory, &options.policy, &options.now)
     } else {
         let ids: Vec<&str> = options.only.iter().map(BackupId::as_str).collect();
-        plan_removal(&inventory, &ids, &options.policy, &options.now)
+        let plan = if options.even_last { plan_removal_even_last } else { plan_removal };
+        plan(&inventory, &ids, &options.policy, &options.now)
     };
     Ok(ExpiryPlan { cluster: options.cluster.clone(), inventory, plan: plan? })
+}
+
+/// Carries a plan out: removes what it removes, sweeps up what earlier expiries have left for
+/// restores that were under way, and the parts of backups that died.
+///
+/// Nothing is planned anew. What has changed since the plan was made, so that it would be wrong, is
+/// found out: a backup that is pinned by now or that one under way builds on stays, with the WAL;
+/// and when a backup that the plan keeps is gone nothing is done. A plan that is on hold
+/// ([`Plan::holds`]) does nothing at all, for its clock may be wrong.
+///
+/// Killed anywhere it leaves every backup that exists whole, and the next expiry goes on. It may run
+/// beside backups, restores and other expiries, on whichever machines.
+///
+/// # Errors
+///
+/// [`ErrorKind::Conflict`] when a backup that the plan keeps is gone or going; and those of the
+/// repository. What the store refuses to delete is no error, but in [`ExpiryReport::refused`].
+pub async fn expire(options: &ExpiryOptions, plan: &ExpiryPlan) -> Result<ExpiryReport> {
+    if !plan.plan.holds.is_empty() {
+        return Ok(ExpiryReport::default());
+    }
+    let repository = Repository::open(walbrook_store::open(&options.repository)?).await?;
+    let cluster = repository.cluster(&plan.cluster)?;
+    let (mut remove, mut keep) = (Vec::new(), Vec::new());
+    // The oldest first.
+    for decision in plan.plan.backups.iter().rev() {
+        let id: BackupId = decision.backup.id.parse()?;
+        match decision.action {
+            Action::Remove => remove.push(id),
+            Action::Keep => keep.push(id),
+        }
+    }
+    let wal = plan.plan.wal.iter().filter(|decision| decision.action == Action::Remove);
+    let request = ExpiryRequest {
+        remove,
+        keep,
+        wal: wal.filter_map(|decision| span(&decision.range)).collect(),
+        grace: options.grace,
+        now: None,
+        decided_for: plan.plan.now,
+        host: host_name(),
+    };
+    Ok(cluster.expire(&request).await?)
+}
+
+/// The segments that lie wholly in a range.
+fn span(range: &WalRange) -> Option<WalSpan> {
+    let size = range.segment_size;
+    let (first, last) = (size.segment_of(range.start), size.segment_before(range.end));
+    let whole = first.start(size) == range.start && last.end(size) == range.end;
+    whole.then(|| WalSpan::new(range.system, range.timeline, (first, last), size))
 }
 
 impl From<walbrook_retention::Error> for Error {

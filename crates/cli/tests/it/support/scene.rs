@@ -16,8 +16,9 @@ use super::{Ran, binary};
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The binaries that are published for the servers' user.
-const PROGRAMS: [&str; 6] = [
+const PROGRAMS: [&str; 7] = [
     "walbrook-backup",
+    "walbrook-expire",
     "walbrook-fetch",
     "walbrook-list",
     "walbrook-push",

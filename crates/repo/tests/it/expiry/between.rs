@@ -113,7 +113,7 @@ async fn expire(store: Arc<dyn Store>, remove: &[usize]) -> walbrook_repo::Resul
 }
 
 async fn carry_out(cluster: &Cluster, mut request: ExpiryRequest) -> walbrook_repo::Result<()> {
-    request.now = Timestamp::now();
+    request.now = Some(Timestamp::now());
     match cluster.expire(&request).await {
         Err(error) if error.kind() != ErrorKind::Conflict => Err(error),
         _ => Ok(()),
@@ -230,7 +230,7 @@ async fn what_is_under_way_protects_what_it_names() {
 
     let mut request = world::request(&cluster, &[0, 1]).await.unwrap();
     let hours = |h| SignedDuration::from_hours(h);
-    request.now = Timestamp::now() + hours(24 * 7 - 1);
+    request.now = Some(Timestamp::now() + hours(24 * 7 - 1));
     let report = cluster.expire(&request).await.unwrap();
     assert_eq!(report.removed, [id(BACKUPS[0])]);
     let kept: Vec<_> = report.kept.iter().map(|kept| kept.id.clone()).collect();
@@ -241,7 +241,7 @@ async fn what_is_under_way_protects_what_it_names() {
     assert_whole(&store, "while it is under way").await;
 
     let mut request = world::request(&cluster, &[1]).await.unwrap();
-    request.now = Timestamp::now() + hours(24 * 7 + 1);
+    request.now = Some(Timestamp::now() + hours(24 * 7 + 1));
     request.grace = Duration::ZERO;
     let report = cluster.expire(&request).await.unwrap();
     assert_eq!(report.removed, [id(BACKUPS[1])]);

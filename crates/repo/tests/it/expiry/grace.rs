@@ -14,7 +14,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 async fn expire(cluster: &Cluster, remove: &[usize], hours: i64) -> ExpiryReport {
     let mut request = world::request(cluster, remove).await.unwrap();
     request.grace = DAY;
-    request.now = world::later() + SignedDuration::from_hours(hours);
+    request.now = Some(world::later() + SignedDuration::from_hours(hours));
     cluster.expire(&request).await.unwrap()
 }
 
@@ -58,7 +58,7 @@ async fn a_restore_under_way_reads_to_its_end() {
     assert!(archive.get(&sample::segment(3).0).await.unwrap().is_none());
 
     let mut request = world::request(&cluster, &[]).await.unwrap();
-    request.now = world::later() + SignedDuration::from_hours(27);
+    request.now = Some(world::later() + SignedDuration::from_hours(27));
     request.wal.clear();
     let last = cluster.expire(&request).await.unwrap();
     assert_eq!(last.swept, [id(BACKUPS[0])]);

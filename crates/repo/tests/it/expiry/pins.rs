@@ -24,7 +24,7 @@ async fn a_pinned_backup_stays_while_the_pin_holds() {
     assert_whole(&store, "pinned").await;
 
     let mut request = world::request(&cluster, &[0]).await.unwrap();
-    request.now = until;
+    request.decided_for = until;
     let report = cluster.expire(&request).await.unwrap();
     assert_eq!(report.removed, [id(BACKUPS[0])]);
     assert!(cluster.pins().await.unwrap().is_empty(), "a pin goes with its backup");

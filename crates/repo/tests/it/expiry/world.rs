@@ -94,7 +94,8 @@ pub(crate) async fn request(cluster: &Cluster, remove: &[usize]) -> Result<Expir
         keep,
         wal: vec![wal(1, NEEDED_WAL - 1), wal(NEEDED_WAL + 1, 5)],
         grace: Duration::ZERO,
-        now: later(),
+        now: Some(later()),
+        decided_for: later(),
         host: "test".to_owned(),
     })
 }
