@@ -153,7 +153,7 @@ fn what_a_policy_keeps_is_restored_and_nothing_else_stays() {
     let config = story.scene.path("walbrook.toml");
     fs::write(&config, "grace = 0\n[retention]\nkeep-last = 1\n").unwrap();
     let second = id(&story.back_up(&["--expire", "--config", config.to_str().unwrap()]));
-    assert_eq!(story.ids(), [second.clone()]);
+    assert_eq!(story.ids(), std::slice::from_ref(&second));
     assert!(!story.folder().join("backups").join(&first).join("intent.json").exists());
     story.check_space();
     story.check_restored(&second, 2);
