@@ -63,7 +63,8 @@ fn remove(scene: &Scene, records: &[&Value]) -> ExpiryReport {
         keep: Vec::new(),
         wal: Vec::new(),
         grace: Duration::ZERO,
-        now: Timestamp::now(),
+        now: None,
+        decided_for: Timestamp::now(),
         host: "here".to_owned(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
