@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, reason = "shown when a test fails, and read by cargo xtask soak")]
 
 mod bad_input;
+mod compaction;
 mod config;
 mod damage;
 mod end_to_end;
