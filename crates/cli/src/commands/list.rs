@@ -34,6 +34,10 @@ Exit codes: 0 listed, also when there is nothing or WAL is missing; 0 pinned or 
 2 usage."
 )]
 struct Args {
+    /// Also tell what removing each backup alone would free, WAL apart: reads all manifests
+    #[arg(long, conflicts_with_all = ["pin", "unpin"])]
+    frees: bool,
+
     /// Keep this backup, instead of listing
     #[arg(long, value_name = "ID", conflicts_with = "unpin")]
     pin: Option<BackupId>,
@@ -65,7 +69,12 @@ fn run(args: Args, console: Console) -> Result<ExitCode> {
         return pins(&args, &settings, &console);
     }
     let clusters = runtime::run(runtime::large(), async {
-        Ok(walbrook::list(&settings.repository, settings.cluster.as_deref()).await?)
+        let (repository, cluster) = (&settings.repository, settings.cluster.as_deref());
+        let mut clusters = walbrook::list(repository, cluster).await?;
+        if args.frees {
+            walbrook::measure(repository, &mut clusters).await?;
+        }
+        Ok(clusters)
     })?;
     if clusters.iter().all(|cluster| cluster.systems.iter().all(|s| s.backups.is_empty())) {
         console.note(format_args!("there are no backups in {}", settings.repository));

@@ -39,6 +39,12 @@ pub(crate) fn text(clusters: &[ClusterListing], width: Option<usize>) -> String 
             let backups: Vec<_> =
                 system.backups.iter().map(|b| (&b.record, b.restorable, &b.pins[..])).collect();
             out += &backups::table(&backups, width);
+            for backup in &system.backups {
+                if let Some(frees) = backup.frees {
+                    let frees = crate::format::size(frees);
+                    out += &format!("Removing {} would free {frees}\n", backup.record.id);
+                }
+            }
             out += &wal::lines(system, width);
         }
     }

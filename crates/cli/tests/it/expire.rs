@@ -101,6 +101,13 @@ impl Story {
         fs::remove_dir_all(directory).unwrap();
     }
 
+    /// Bytes of all objects of backups.
+    fn stored_bytes(&self) -> u64 {
+        let folders = fs::read_dir(self.folder().join("backups")).unwrap();
+        let objects = folders.flat_map(|folder| fs::read_dir(folder.unwrap().path()).unwrap());
+        objects.map(|object| object.unwrap().metadata().unwrap().len()).sum()
+    }
+
     /// The repository has the packs that manifests name, and no others.
     fn check_space(&self) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -197,6 +204,16 @@ fn what_a_policy_keeps_is_restored_and_nothing_else_stays() {
     for (id, n) in [numbers[0], numbers[numbers.len() / 2]] {
         story.check_restored(id, *n);
     }
+
+    let frees: Value = serde_json::from_str(
+        &story.scene.ok("walbrook-list", &["--frees", "--output", "json"]).stdout,
+    )
+    .unwrap();
+    let frees = frees[0]["systems"][0]["backups"][0]["frees"].as_u64().unwrap();
+    let before = story.stored_bytes();
+    story.expired(&["--backup", &kept[0]]);
+    assert_eq!(before - story.stored_bytes(), frees, "what {} frees", kept[0]);
+    let kept = story.ids();
 
     // By the real clock all of them are from the future: the backup is good, and nothing goes.
     let config = ["--config", config.to_str().unwrap()];

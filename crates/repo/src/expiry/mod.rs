@@ -9,6 +9,7 @@
 //! Which of the two, nobody can tell but by its age.
 
 mod deletion;
+mod freed;
 mod mark;
 #[cfg(test)]
 mod model;

@@ -40,6 +40,9 @@ pub struct BackupListing {
     pub record: BackupRecord,
     /// Whether the WAL that makes it consistent is in the repository.
     pub restorable: bool,
+    /// What removing it, and no other, would free, in bytes; see [`measure`](crate::measure).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frees: Option<u64>,
     /// The wishes to keep it that hold now.
     pub pins: Vec<BackupPin>,
 }

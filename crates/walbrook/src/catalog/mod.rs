@@ -31,6 +31,19 @@ pub async fn list(repository: &StoreUrl, cluster: Option<&str>) -> Result<Vec<Cl
     Ok(listings)
 }
 
+/// Finds out what removing each listed backup, and no other, would free: its
+/// [`frees`](BackupListing::frees). Reads the manifests of all backups of the clusters, and lists
+/// their objects.
+pub async fn measure(repository: &StoreUrl, clusters: &mut [ClusterListing]) -> Result<()> {
+    let repository = Repository::open(walbrook_store::open(repository)?).await?;
+    for listing in clusters {
+        let freed = repository.cluster(&listing.cluster)?.freed_by_each().await?;
+        let backups = listing.systems.iter_mut().flat_map(|system| &mut system.backups);
+        backups.for_each(|backup| backup.frees = freed.get(&backup.record.id).copied());
+    }
+    Ok(())
+}
+
 async fn list_cluster(cluster: &Cluster, must_exist: bool) -> Result<ClusterListing> {
     let systems = cluster.systems().await?;
     if systems.is_empty() && must_exist {
@@ -81,6 +94,7 @@ async fn list_system(
         .into_iter()
         .map(|record| BackupListing {
             restorable: paths.iter().any(|path| is_restorable(path, &record)),
+            frees: None,
             pins: pins.remove(&record.id).unwrap_or_default(),
             record,
         })

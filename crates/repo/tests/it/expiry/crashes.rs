@@ -42,6 +42,28 @@ async fn i5_what_is_in_use_stays_and_the_rest_goes() {
     assert_eq!(calls.calls().of(walbrook_testkit::Call::Create), 0);
 }
 
+/// What removing a backup is said to free is what it frees.
+#[tokio::test]
+async fn what_a_removal_frees_is_known_before() {
+    let store = build().await;
+    // What the dead one has left is freed by any.
+    world::leave_nothing_dead(&store).await;
+    let size = async |store: &Arc<walbrook_store::MemoryStore>| {
+        let objects = crate::sample::objects(store.as_ref() as &dyn Store).await;
+        let of_backups = objects.iter().filter(|(path, _)| path.contains("/backups/"));
+        of_backups.map(|(_, content)| content.len() as u64).sum::<u64>()
+    };
+    let said = world::open(store.clone()).await.unwrap().freed_by_each().await.unwrap();
+    assert_eq!(said.len(), BACKUPS.len());
+    for (n, name) in BACKUPS.iter().enumerate() {
+        let copy = world::copy(&store).await;
+        let before = size(&copy).await;
+        expire(copy.clone(), &[n]).await.unwrap();
+        assert_eq!(before - size(&copy).await, said[&id(name)], "{name}");
+    }
+    assert!(said.values().collect::<std::collections::BTreeSet<_>>().len() > 1, "{said:?}");
+}
+
 /// Whatever is removed, and wherever the expiry dies: what is left is whole, and the next expiry
 /// leaves nothing that nobody uses.
 #[tokio::test]

@@ -64,6 +64,14 @@ pub(crate) async fn leave_dead(cluster: &Cluster, name: &str) {
     writer.finish(|_| Ok(())).await.unwrap();
 }
 
+/// Takes away what [`DEAD`] has left.
+pub(crate) async fn leave_nothing_dead(store: &MemoryStore) {
+    let dead = sample::objects(store).await.into_keys().filter(|path| path.contains(DEAD));
+    for path in dead {
+        store.delete(&path).await.unwrap();
+    }
+}
+
 /// A copy of a store.
 pub(crate) async fn copy(store: &MemoryStore) -> Arc<MemoryStore> {
     sample::store_of(&sample::objects(store).await)
