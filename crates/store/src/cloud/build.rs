@@ -60,6 +60,19 @@ pub(super) fn client(
     })
 }
 
+/// A client of S3 that deletes many objects by one request; none where there is no such thing.
+pub(super) fn bulk_client(
+    url: &StoreUrl,
+    scheme: Scheme,
+    bucket: &str,
+) -> Option<Arc<dyn ObjectStore>> {
+    if scheme != Scheme::S3 {
+        return None;
+    }
+    let client = s3(url, bucket).ok()?.with_disable_bulk_delete(false).build().ok()?;
+    Some(Arc::new(client))
+}
+
 fn s3(url: &StoreUrl, bucket: &str) -> Result<AmazonS3Builder> {
     use AmazonS3ConfigKey as Key;
     let credentials = [Key::AccessKeyId, Key::SecretAccessKey, Key::Token, Key::SkipSignature];
@@ -118,7 +131,8 @@ fn s3(url: &StoreUrl, bucket: &str) -> Result<AmazonS3Builder> {
     Ok(builder
         .with_bucket_name(bucket)
         .with_conditional_put(S3ConditionalPut::ETagMatch)
-        // One object is deleted at a time, which every service knows, unlike deletion in bulk.
+        // One object is deleted by its own request, which every service knows, unlike deletion in bulk:
+        // that has a client of its own.
         .with_disable_bulk_delete(true)
         .with_client_options(client_options(url, endpoint.as_deref(), ca_file.as_deref())?)
         .with_retry(retries(url)))

@@ -8,7 +8,8 @@ mod errors;
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -36,6 +37,12 @@ pub(crate) struct ObjectStoreBackend {
     prefix: String,
     location: String,
     classifier: Classifier,
+    url: StoreUrl,
+    bucket: String,
+    /// Deletes in bulk; made when it is needed first, and none where the service can't.
+    bulk: OnceLock<Option<Arc<dyn ObjectStore>>>,
+    /// Whether the service has failed to delete in bulk.
+    bulk_failed: AtomicBool,
 }
 
 impl ObjectStoreBackend {
@@ -44,7 +51,17 @@ impl ObjectStoreBackend {
         let location = build::location(url, scheme, bucket, prefix);
         let client = build::client(url, scheme, bucket, &classifier)
             .map_err(|e| e.during("open").with_location(location.clone()))?;
-        Ok(Self { client, scheme, prefix: folder(prefix), location, classifier })
+        Ok(Self {
+            client,
+            scheme,
+            prefix: folder(prefix),
+            location,
+            classifier,
+            url: url.clone(),
+            bucket: bucket.to_owned(),
+            bulk: OnceLock::new(),
+            bulk_failed: AtomicBool::new(false),
+        })
     }
 
     fn describe(&self, e: Error, operation: &'static str, path: &str) -> Error {
@@ -263,11 +280,16 @@ impl ObjectStoreBackend {
     /// Deletes up to [`BULK`] objects by one request; `None` when the service does not answer it, which
     /// then has to be asked for each.
     async fn try_delete_bulk(&self, paths: &[String]) -> Option<Vec<Result<()>>> {
+        let make = || build::bulk_client(&self.url, self.scheme, &self.bucket);
+        let client = self.bulk.get_or_init(make).as_ref()?;
+        if self.bulk_failed.load(Ordering::Relaxed) {
+            return None;
+        }
         let keys: Result<Vec<Path>> = paths.iter().map(|path| self.key(path)).collect();
         let keys: Vec<_> = keys.ok()?.into_iter().map(Ok).collect();
-        let answers = self.client.delete_stream(stream::iter(keys).boxed());
-        let answers: Vec<_> = answers.collect().await;
+        let answers: Vec<_> = client.delete_stream(stream::iter(keys).boxed()).collect().await;
         if answers.len() != paths.len() {
+            self.bulk_failed.store(true, Ordering::Relaxed);
             return None;
         }
         let outcomes = answers.into_iter().zip(paths).map(|(answer, path)| match answer {
@@ -361,9 +383,6 @@ impl Store for ObjectStoreBackend {
     }
 
     async fn delete_many(&self, paths: &[String]) -> Vec<Result<()>> {
-        if self.scheme != Scheme::S3 {
-            return delete_each(self, paths).await;
-        }
         let chunks: Vec<_> = paths
             .chunks(BULK)
             .map(|chunk| async move {

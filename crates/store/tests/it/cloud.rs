@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use walbrook_store::{ErrorKind, StoreUrl, conformance, open};
 
 use crate::emulators::{AZURITE_SAS, Emulator};
@@ -112,4 +112,21 @@ async fn a_file_of_authorities_must_be_one() {
         assert_eq!(e.kind(), ErrorKind::InvalidOption, "{e}");
         assert!(e.to_string().contains("ca.pem"), "{e}");
     }
+}
+
+/// In batches of 1000, where an object each would take 10,000 requests.
+#[tokio::test]
+#[ignore = "takes minutes, most of them to create what is deleted"]
+async fn s3_deletes_ten_thousand_objects() {
+    let Some(emulator) = Emulator::s3() else { return };
+    let store = open(&emulator.url).unwrap();
+    let paths: Vec<String> = (0..10_000).map(|n| format!("wal/{}/{n:024}", n % 7)).collect();
+    let creations: Vec<_> = paths.iter().map(|path| store.create(path, "x".into())).collect();
+    futures::stream::iter(creations).buffer_unordered(16).try_collect::<()>().await.unwrap();
+    let start = Instant::now();
+    let outcomes = store.delete_many(&paths).await;
+    eprintln!("deleted {} objects in {:?}", paths.len(), start.elapsed());
+    assert!(outcomes.len() == paths.len() && outcomes.iter().all(Result::is_ok));
+    let left: Vec<_> = store.list("wal", None).try_collect().await.unwrap();
+    assert!(left.is_empty(), "{} are left", left.len());
 }
