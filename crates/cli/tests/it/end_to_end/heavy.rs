@@ -16,8 +16,8 @@ const BIG: &str = "
     VACUUM big;
 ";
 
-/// The oldest and the newest: it writes some GB, and nothing in it is another in between.
 #[test]
+#[ignore = "GBs are written for what 18 shows: cargo test -p walbrook-cli --test it heavy -- --ignored"]
 fn a_relation_of_two_segment_files_on_15() {
     installed(15).into_iter().for_each(a_relation_of_two_segment_files);
 }

@@ -22,6 +22,7 @@ fn every_way_on_15() {
 }
 
 #[test]
+#[ignore = "a minute for what 15 and 17 show: cargo test -p walbrook-cli --test it every_way -- --ignored"]
 fn every_way_on_16() {
     installed(16).into_iter().for_each(every_way);
 }

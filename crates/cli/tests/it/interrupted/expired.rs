@@ -27,7 +27,7 @@ fn earlier_backups_are_removed_meanwhile() {
     change(2);
 
     let args = ["--output", "json", "--source", "sql", "--changes", "hash"];
-    let running = Running::start(&scene, &cluster, &args);
+    let mut running = Running::start(&scene, &cluster, &args);
     let reads = format!(
         "SELECT count(*) > 0 FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND {LANES}"
     );

@@ -42,7 +42,11 @@ fn cluster() -> Cluster {
 }
 
 /// A backup under way. It is killed when this is dropped.
-struct Running(Option<Child>);
+struct Running {
+    child: Option<Child>,
+    /// The folders of unfinished backups that there were before.
+    before: Vec<PathBuf>,
+}
 
 impl Running {
     /// Begins a backup that is slow.
@@ -51,38 +55,45 @@ impl Running {
         let mut command =
             scene.command("walbrook-backup", &[&["-v", "-d", &conninfo], &SLOW[..], args].concat());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Running(Some(command.spawn().unwrap()))
+        Running { before: unfinished(scene), child: Some(command.spawn().unwrap()) }
     }
 
     /// Begins a backup that is slow, and waits until it has stored its first pack.
     fn begin(scene: &Scene, cluster: &Cluster, args: &[&str]) -> Running {
-        let before = unfinished(scene);
         let running = Running::start(scene, cluster, args);
-        let stored = || {
-            let new = unfinished(scene).into_iter().filter(|folder| !before.contains(folder));
-            new.into_iter().any(|folder| folder.join("pack-0000000").exists())
-        };
+        let stored = || running.folder(scene).is_some_and(|f| f.join("pack-0000000").exists());
         wait_for("the first pack", Duration::from_secs(60), stored).unwrap();
         running
     }
 
+    /// The folder of what is unfinished of it. Identifiers tell the order only to the second.
+    fn folder(&self, scene: &Scene) -> Option<PathBuf> {
+        unfinished(scene).into_iter().find(|folder| !self.before.contains(folder))
+    }
+
+    /// The identifier of the unfinished backup that it leaves, or left.
+    fn left(&self, scene: &Scene) -> String {
+        let folder = self.folder(scene).expect("an unfinished backup");
+        folder.file_name().unwrap().to_str().unwrap().to_owned()
+    }
+
     /// Kills it, and tells the identifier of the backup that it leaves.
     fn kill(mut self, scene: &Scene) -> String {
-        let mut child = self.0.take().unwrap();
+        let mut child = self.child.take().unwrap();
         child.kill().unwrap();
         assert_eq!(child.wait().unwrap().code(), None, "it ended before it was killed");
-        left(scene)
+        self.left(scene)
     }
 
     /// What came of it.
-    fn end(mut self) -> Ran {
-        ran(self.0.take().unwrap().wait_with_output().unwrap())
+    fn end(&mut self) -> Ran {
+        ran(self.child.take().unwrap().wait_with_output().unwrap())
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Some(mut child) = self.0.take() {
+        if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -96,12 +107,6 @@ fn unfinished(scene: &Scene) -> Vec<PathBuf> {
     folders.retain(|f| f.join("intent.json").exists() && !f.join("backup.json").exists());
     folders.sort();
     folders
-}
-
-/// The identifier of the unfinished backup that was begun last.
-fn left(scene: &Scene) -> String {
-    let last = unfinished(scene).pop().expect("an unfinished backup");
-    last.file_name().unwrap().to_str().unwrap().to_owned()
 }
 
 /// Restores a backup of a server that has not written since, and compares the files.
