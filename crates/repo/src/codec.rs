@@ -17,9 +17,6 @@ pub enum Codec {
     Lz4,
 }
 
-/// Bytes that a thread keeps to compress into: enough for frames of 1 MiB.
-const KEPT: usize = 2 << 20;
-
 /// The highest number of a codec that this version knows.
 pub(crate) const LAST: u8 = 2;
 
@@ -31,7 +28,7 @@ impl Default for Codec {
 
 thread_local! {
     /// A zstd context is a megabyte of tables: each thread makes one, not each frame.
-    static COMPRESSOR: RefCell<Option<(i32, zstd::bulk::Compressor<'static>, Vec<u8>)>> =
+    static COMPRESSOR: RefCell<Option<(i32, zstd::bulk::Compressor<'static>)>> =
         const { RefCell::new(None) };
     static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> =
         const { RefCell::new(None) };
@@ -75,18 +72,15 @@ impl Codec {
 
 fn zstd_compress(level: i32, raw: &[u8], out: &mut Vec<u8>) -> bool {
     COMPRESSOR.with_borrow_mut(|slot| {
-        if slot.as_ref().is_none_or(|(have, ..)| *have != level) {
-            *slot = zstd::bulk::Compressor::new(level).ok().map(|new| (level, new, Vec::new()));
+        if slot.as_ref().is_none_or(|(have, _)| *have != level) {
+            *slot = zstd::bulk::Compressor::new(level).ok().map(|new| (level, new));
         }
-        let Some((_, compressor, compressed)) = slot else { return false };
-        // Into memory that is not set to zeros for each frame: that would be as long as the content.
-        compressed.clear();
-        compressed.reserve(zstd::zstd_safe::compress_bound(raw.len()));
-        let done = compressor.compress_to_buffer(raw, compressed).is_ok();
-        out.extend_from_slice(if done { compressed } else { &[] });
-        // What a rare large frame needed is not kept.
-        if compressed.capacity() > KEPT {
-            *compressed = Vec::new();
+        let Some((_, compressor)) = slot else { return false };
+        // Memory of its own: what `out` grew by would have to be set to zeros first, and be kept.
+        let mut compressed = Vec::with_capacity(zstd::zstd_safe::compress_bound(raw.len()));
+        let done = compressor.compress_to_buffer(raw, &mut compressed).is_ok();
+        if done {
+            out.extend_from_slice(&compressed);
         }
         done
     })
