@@ -161,6 +161,11 @@ impl Moment {
     /// Marks a moment by a transaction of its own. Nothing else may write meanwhile, and the
     /// server must have `track_commit_timestamp`.
     pub(crate) fn take(cluster: &Cluster, name: &str) -> Moment {
+        // A quiet backup can be had for times a second past its checkpoint, whose time is known in
+        // whole seconds only: an older one would be restored to an earlier moment.
+        let past_the_checkpoint = "SELECT pg_sleep(greatest(0, extract(epoch FROM checkpoint_time \
+            + interval '1 second' - clock_timestamp()))) FROM pg_control_checkpoint()";
+        cluster.psql_ok("postgres", past_the_checkpoint).unwrap();
         let before = Contents::of(cluster);
         let insert = format!(
             "INSERT INTO marks (name) VALUES ('{name}') RETURNING pg_current_xact_id()::xid"
