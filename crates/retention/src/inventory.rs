@@ -172,9 +172,11 @@ pub struct SystemInfo {
 pub struct RunningBackup {
     /// Its name.
     pub id: String,
-    /// The system that it is of. Where it starts is not known yet: a standby's backup may need WAL
-    /// from long before it began.
+    /// The system that it is of.
     pub system: SystemId,
+    /// A position before which it needs no WAL; `None` when nobody knows: then it may need all of its
+    /// system's.
+    pub wal_from: Option<Lsn>,
     /// The backup whose parts it uses.
     pub base: Option<String>,
 }

@@ -216,7 +216,7 @@ pub enum WalReason {
         /// The backup; of several that can, the one from which the most WAL is replayed.
         backup: String,
     },
-    /// Kept: a backup of this system is being taken, and nobody knows yet where it starts.
+    /// Kept: a backup of this system is being taken, and may need it.
     RunningBackup {
         /// The backup.
         id: String,

@@ -7,7 +7,7 @@ use walbrook_types::{Lsn, SystemId, TimelineId};
 use crate::facts::Facts;
 use crate::lineage::{Line, Origin};
 use crate::rules::Verdicts;
-use crate::{Action, Policy, WalDecision, WalRange, WalReason, WalRule};
+use crate::{Action, Policy, RunningBackup, WalDecision, WalRange, WalReason, WalRule};
 
 /// A stretch of a timeline that must stay, and why. Up to the end of the timeline without `end`.
 #[derive(Debug, Clone)]
@@ -101,8 +101,12 @@ fn needs(
 ) -> Vec<Need> {
     let whole = |reason: WalReason| vec![Need { start: Lsn(0), end: None, reasons: vec![reason] }];
     let system = line.0;
-    if let Some(running) = facts.inventory.running.iter().find(|r| r.system == system) {
-        return whole(WalReason::RunningBackup { id: running.id.clone() });
+    // The one that needs the most: one that does not say where it starts, or else the lowest.
+    let running = facts.inventory.running.iter().filter(|r| r.system == system);
+    let running = running.min_by_key(|r| r.wal_from);
+    let of_running = |id: &String| WalReason::RunningBackup { id: id.clone() };
+    if let Some(RunningBackup { wal_from: None, id, .. }) = running {
+        return whole(of_running(id));
     }
     if let Some(reason) = reached.get(&line) {
         return whole(reason.clone());
@@ -122,6 +126,9 @@ fn needs(
     }
     if needs.is_empty() && facts.current_line() == Some(line) && no_way(facts, line) {
         return whole(WalReason::CurrentTimeline);
+    }
+    if let Some(RunningBackup { wal_from: Some(start), id, .. }) = running {
+        needs.push(Need { start: *start, end: None, reasons: vec![of_running(id)] });
     }
     needs.sort_by_key(|need| (need.start, need.end.is_some(), need.end));
     join(needs)

@@ -160,7 +160,7 @@ impl Done {
             console.warn(format_args!("backup {} was not removed: {}", kept.id, kept.reason));
         }
         if let Some(why) = &self.report.wal_kept {
-            console.note(format_args!("no WAL was removed: {why}"));
+            console.note(format_args!("WAL was not removed: {why}"));
         }
         let refused = &self.report.refused;
         if refused.objects > 0 {

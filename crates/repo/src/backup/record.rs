@@ -243,6 +243,10 @@ pub struct BackupIntent {
     /// Interrupted backups that it continues: their packs are in use.
     #[serde(default)]
     pub resumes: Vec<BackupId>,
+    /// A position before which it needs none of its system's WAL: an expiry that meets it may remove
+    /// that. None when the server did not tell: then it may need all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wal_from: Option<Lsn>,
     /// The machine that takes it.
     pub host: String,
     /// The process on that machine.

@@ -53,7 +53,7 @@ pub struct ExpiryReport {
     pub wal_segments: u64,
     /// Bytes of them, with what lies beside them.
     pub wal_bytes: u64,
-    /// Why it left all WAL that it was to remove, if it did.
+    /// Why it left WAL that it was to remove, if it did.
     pub wal_kept: Option<String>,
     /// From when on an expiry deletes what this one has removed and left for restores under way; none
     /// when nothing waits.

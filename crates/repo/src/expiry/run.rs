@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use walbrook_types::{SystemId, WalSegmentSize};
+use walbrook_types::{SegmentNumber, SystemId, WalSegmentSize};
 
 use crate::expiry::deletion::Deletion;
 use crate::expiry::mark::{ExpiryMark, ExpiryState, StoredMark};
@@ -109,7 +109,7 @@ impl Run<'_> {
 
         let sizes = self.sizes().await?;
         let asked = Spans::new(&self.request.wal, &sizes);
-        let asked = self.removable_wal(asked).await?;
+        let asked = self.removable_wal(asked, &sizes);
         let (wal_now, wal_later) = self.divide(&asked, &sizes);
         let waits = !self.request.grace.is_zero();
         if waits && (!removed.is_empty() || !wal_later.is_empty()) {
@@ -214,24 +214,43 @@ impl Run<'_> {
     }
 
     /// What may go of the WAL that was decided upon, now that the backups are known.
-    async fn removable_wal(&mut self, asked: Spans) -> Result<Spans> {
+    fn removable_wal(&mut self, asked: Spans, sizes: &Sizes) -> Spans {
         if asked.is_empty() {
-            return Ok(asked);
+            return asked;
         }
         let known =
             |id: &&BackupId| self.request.keep.contains(id) || self.request.remove.contains(id);
-        let live = self.survey.live(self.now).next();
         let why = if let Some(kept) = self.report.kept.first() {
             format!("backup {}, which may need it, stays", kept.id)
         } else if let Some(new) = self.survey.committed.iter().find(|id| !known(id)) {
             format!("backup {new} was taken meanwhile, and may need it")
-        } else if let Some(live) = live {
-            format!("backup {} is under way, and may need it", live.intent.id)
         } else {
-            return Ok(asked);
+            return self.without_live(asked, sizes);
         };
         self.report.wal_kept = Some(why);
-        Ok(Spans::default())
+        Spans::default()
+    }
+
+    /// What no backup under way may need. Each says from where on it does, if it knows.
+    fn without_live(&mut self, asked: Spans, sizes: &Sizes) -> Spans {
+        let mut left = asked;
+        for backup in self.survey.live(self.now) {
+            let intent = &backup.intent;
+            let system = intent.system_identifier;
+            let from = intent.wal_from.zip(sizes.get(&system));
+            let from = from.map_or(SegmentNumber(0), |(lsn, size)| size.segment_of(lsn));
+            let cut = left.before(system, from);
+            if cut != left {
+                let which = match intent.wal_from {
+                    Some(lsn) => format!("what follows {lsn}"),
+                    None => "it".to_owned(),
+                };
+                let why = format!("backup {} is under way, and may need {which}", intent.id);
+                self.report.wal_kept = Some(why);
+                left = cut;
+            }
+        }
+        left
     }
 
     /// What goes now of the WAL, and what waits and is in no mark that waits yet.

@@ -71,6 +71,19 @@ impl Spans {
         })
     }
 
+    /// The segments but those of `system` from `first` on.
+    pub(crate) fn before(&self, system: SystemId, first: SegmentNumber) -> Self {
+        let lines = self.0.iter().filter_map(|(line, ranges)| {
+            if line.0 != system {
+                return Some((*line, ranges.clone()));
+            }
+            let ranges = ranges.iter().filter(|range| range.0 < first.0);
+            let cut: Vec<_> = ranges.map(|range| (range.0, range.1.min(first.0 - 1))).collect();
+            (!cut.is_empty()).then_some((*line, cut))
+        });
+        Self(lines.collect())
+    }
+
     fn combine(
         &self,
         other: &Self,
@@ -146,6 +159,11 @@ mod tests {
             prop_assert_eq!(segments(&one), naive(&a));
             prop_assert_eq!(segments(&one.and(&other)), &naive(&a) & &naive(&b));
             prop_assert_eq!(segments(&one.without(&other)), &naive(&a) - &naive(&b));
+            for at in 0..75 {
+                let before: BTreeSet<u64> = naive(&a).into_iter().filter(|n| *n < at).collect();
+                prop_assert_eq!(segments(&one.before(SYSTEM, SegmentNumber(at))), before);
+                prop_assert_eq!(&one.before(SystemId(8), SegmentNumber(at)), &one);
+            }
         }
     }
 }

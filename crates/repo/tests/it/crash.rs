@@ -89,6 +89,7 @@ async fn take(
         system_identifier: SYSTEM,
         base: None,
         resumes: Vec::new(),
+        wal_from: None,
         host: "test".into(),
         pid: 1,
         started_at: now,

@@ -77,6 +77,7 @@ pub(crate) fn intent(id: &BackupId) -> BackupIntent {
         system_identifier: SYSTEM,
         base: None,
         resumes: Vec::new(),
+        wal_from: None,
         host: "golden.example".to_owned(),
         pid: 4711,
         started_at: time(),

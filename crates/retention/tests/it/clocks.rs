@@ -108,9 +108,24 @@ fn a_useless_backup_counts_for_nothing() {
 fn a_running_backup_keeps_the_wal_of_its_system() {
     let mut inventory = inventory();
     let backup = inventory.backups[0].clone();
-    inventory.running.push(RunningBackup { id: "r".into(), system: backup.system, base: None });
+    let running = |id: &str, wal_from| RunningBackup {
+        id: id.into(),
+        system: backup.system,
+        wal_from,
+        base: None,
+    };
+    inventory.running = vec![running("r", None), running("s", Some(backup.start_lsn))];
     let plan = run(&inventory, "keep-last=1", &at("2026-11-21T02:00"));
     assert_eq!(kept(&plan).len(), 1);
     assert_eq!(plan.wal.len(), 1);
     assert_eq!(plan.wal[0].reasons, [WalReason::RunningBackup { id: "r".into() }]);
+
+    // From where on it may need it, when that is known.
+    inventory.running = vec![running("s", Some(backup.stop_lsn))];
+    let plan = run(&inventory, "keep-last=1", &at("2026-11-21T02:00"));
+    let stays: Vec<_> = plan.wal.iter().filter(|d| d.action == Action::Keep).collect();
+    assert_eq!(plan.wal[0].action, Action::Remove);
+    assert_eq!(stays[0].reasons, [WalReason::RunningBackup { id: "s".into() }]);
+    let size = stays[0].range.segment_size;
+    assert_eq!(stays[0].range.start, size.segment_of(backup.stop_lsn).start(size));
 }

@@ -30,6 +30,10 @@ pub(crate) async fn choose_base(
                 progress.warn(&format!("an earlier backup is passed over: {error}"));
             }
             backups.retain(fits);
+            // Which of them may be used is known once the intent is there; what an expiry is removing,
+            // or was when it died, would be refused then, and there would be no base at all.
+            let marks = cluster.expiry_marks().await.unwrap_or_default();
+            backups.retain(|backup| !marks.iter().any(|mark| mark.remove.contains(&backup.id)));
             Ok(backups.pop())
         }
         Base::Backup(id) => {

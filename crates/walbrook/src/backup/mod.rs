@@ -83,6 +83,7 @@ pub async fn backup(options: &BackupOptions, progress: &dyn Progress) -> Result<
         system_identifier: system.system_identifier,
         base: base.as_ref().map(|base| base.id.clone()),
         resumes: choose_resumed(&cluster, options, &server, base.as_ref()).await?,
+        wal_from: server.wal_from,
         host: host_name(),
         pid: std::process::id(),
         started_at,
@@ -174,6 +175,7 @@ impl Run<'_> {
         };
         let Taken { stored, start, stop, stopped_at, label, control, tablespaces, changes, wal } =
             taken;
+        self.check_start(start.0)?;
 
         self.progress.begin(Phase::WaitForWal, None);
         let facts = self.finish_wal(wal, start.1, (start.0, stop.0)).await?;
@@ -217,6 +219,20 @@ impl Run<'_> {
             })
             .await?;
         Ok(record)
+    }
+
+    /// An expiry may have removed what lies before the position that the intent tells.
+    fn check_start(&self, start: Lsn) -> Result<()> {
+        match self.intent.wal_from {
+            Some(from) if start < from => {
+                let message = format!(
+                    "the backup starts at {start}, before {from}, which the server had left behind \
+                     when it was asked: was it replaced meanwhile? Take the backup again"
+                );
+                Err(Error::new(ErrorKind::ServerChanged, message))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// From a source that is read at random.

@@ -11,6 +11,8 @@ pub(crate) struct Server {
     pub(crate) timeline: TimelineId,
     /// How far its WAL was flushed.
     pub(crate) flushed: Lsn,
+    /// Where no backup that begins from now on can start before; none when that is not known.
+    pub(crate) wal_from: Option<Lsn>,
     /// Whether the server says that it archives what it writes or, on a standby, receives.
     pub(crate) archives: bool,
     /// Where it is, for messages and the record.
@@ -29,6 +31,8 @@ impl Server {
             facts: facts.of(identity.system_id, pg_version),
             timeline: identity.timeline,
             flushed: identity.flushed,
+            // A primary's backup begins with a checkpoint to come, a standby's with one long past.
+            wal_from: (!facts.in_recovery).then_some(identity.flushed),
             archives,
             peer,
         };
@@ -40,23 +44,29 @@ impl Server {
         let peer = session.peer().to_owned();
         let facts = Facts::read(session).await?;
         let (pg_version, archives) = (session.server_version(), facts.archives);
-        let in_recovery = session.show("in_hot_standby").await? == "on";
+        let in_recovery = facts.in_recovery;
         let flushed =
             if in_recovery { "pg_last_wal_replay_lsn()" } else { "pg_current_wal_flush_lsn()" };
-        let sql = format!("SELECT system_identifier, {flushed} FROM pg_control_system()");
+        let sql = format!(
+            "SELECT system_identifier, {flushed}, redo_lsn \
+             FROM pg_control_system(), pg_control_checkpoint()"
+        );
         let answer = session.simple_query(&sql).await?;
         let row = answer.rows().first();
         let value = |column: usize| row.and_then(|row| row.get(column));
-        let (Some(system_id), Some(flushed)) = (
+        let (Some(system_id), Some(flushed), wal_from) = (
             // The server shows its 64 bits as a signed number.
             value(0).and_then(|id| id.parse::<i64>().ok()).map(|id| SystemId(id as u64)),
             value(1).and_then(|lsn| lsn.parse().ok()),
+            // Of the last checkpoint, or restartpoint: none that follows goes back behind it.
+            value(2).and_then(|lsn| lsn.parse().ok()),
         ) else {
             let message = format!("the server at {peer} does not say which system it is");
             return Err(Error::new(ErrorKind::Server, message));
         };
         let timeline = timeline_now(session, in_recovery).await?;
-        Ok(Self { facts: facts.of(system_id, pg_version), timeline, flushed, archives, peer })
+        let facts = facts.of(system_id, pg_version);
+        Ok(Self { facts, timeline, flushed, wal_from, archives, peer })
     }
 
     /// What a repository notes of the server's system.
@@ -74,6 +84,7 @@ impl Server {
 struct Facts {
     wal_segment_size: WalSegmentSize,
     data_checksums: bool,
+    in_recovery: bool,
     archives: bool,
 }
 
@@ -108,7 +119,7 @@ impl Facts {
         let in_recovery = session.show("in_hot_standby").await? == "on";
         let archive_mode = session.show("archive_mode").await?;
         let archives = archive_mode == "always" || (archive_mode == "on" && !in_recovery);
-        Ok(Self { wal_segment_size, data_checksums, archives })
+        Ok(Self { wal_segment_size, data_checksums, in_recovery, archives })
     }
 
     fn of(&self, system_identifier: SystemId, pg_version: PgVersion) -> ServerFacts {

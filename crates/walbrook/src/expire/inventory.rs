@@ -50,6 +50,7 @@ fn running(backup: UnfinishedBackup) -> RunningBackup {
     RunningBackup {
         id: intent.id.to_string(),
         system: intent.system_identifier,
+        wal_from: intent.wal_from,
         base: intent.base.map(|base| base.to_string()),
     }
 }

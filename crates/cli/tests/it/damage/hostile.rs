@@ -60,6 +60,7 @@ async fn write(place: &Place, id: &str, files: &[&str], link: Option<&Entry>) {
         system_identifier: record.server.system_identifier,
         base: None,
         resumes: Vec::new(),
+        wal_from: None,
         host: "hostile".into(),
         pid: 1,
         started_at: record.span.started_at,

@@ -13,6 +13,7 @@ use futures::stream::BoxStream;
 use jiff::{SignedDuration, Timestamp};
 use walbrook_repo::{Cluster, ErrorKind, ExpiryRequest};
 use walbrook_store::{Children, MemoryStore, ObjectMeta, Payload, Result, Store};
+use walbrook_types::{SegmentNumber, TimelineId};
 
 use super::world::{self, BACKUPS, DEAD, NEW, assert_clean, assert_whole, build, id};
 use crate::sample;
@@ -248,4 +249,29 @@ async fn what_is_under_way_protects_what_it_names() {
     assert!(report.swept.contains(&id(DEAD)) && report.swept.contains(&id(NEW)), "{report:?}");
     assert_whole(&store, "when it is dead").await;
     assert_clean(&store, "when it is dead").await;
+}
+
+/// Of the WAL, what is under way protects only what it may need, when it told.
+#[tokio::test]
+async fn wal_from_before_what_is_under_way_goes() {
+    let store = build().await;
+    let cluster = world::open(store.clone()).await.unwrap();
+    world::leave_nothing_dead(&store).await;
+    let size = sample::system().wal_segment_size;
+    let mut intent = sample::intent(&id(NEW));
+    intent.wal_from = Some(SegmentNumber(4).start(size) + 8);
+    let options =
+        walbrook_repo::WriterOptions { codec: walbrook_repo::Codec::None, workers: 1, check: None };
+    walbrook_repo::BackupWriter::begin(&cluster, intent, options).await.unwrap();
+
+    // Segments 1 and 3 to 5 are asked for.
+    let mut request = world::request(&cluster, &[]).await.unwrap();
+    request.now = None;
+    let report = cluster.expire(&request).await.unwrap();
+    assert_eq!(report.wal_segments, 2, "{report:?}");
+    assert!(report.wal_kept.unwrap().contains(NEW));
+    let there = cluster.wal(&sample::system()).ranges(TimelineId::FIRST).await.unwrap();
+    let there: Vec<_> = there.iter().map(|range| (range.first.0, range.last.0)).collect();
+    assert_eq!(there, [(2, 2), (4, 6)]);
+    assert_whole(&store, "while it is under way").await;
 }
