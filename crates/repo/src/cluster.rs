@@ -1,4 +1,5 @@
 use bytes::Bytes;
+use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use walbrook_store::Store;
@@ -36,6 +37,18 @@ impl Document for SystemRecord {
     const FORMAT: &'static str = "walbrook-system";
     const VERSION: u32 = 1;
 }
+
+/// A backup whose record can't be read, so that nobody knows what it consists of.
+#[derive(Debug)]
+pub struct DamagedBackup {
+    /// The backup.
+    pub id: BackupId,
+    /// What is wrong with its record.
+    pub error: Error,
+}
+
+/// Records that are read at once.
+const REQUESTS: usize = 16;
 
 impl Cluster {
     pub(crate) fn new(repository: Repository, name: &str) -> Self {
@@ -143,24 +156,36 @@ impl Cluster {
     /// The records of the backups that exist, in the order in which they began. Identifiers tell
     /// that order only to the second.
     pub async fn backups(&self) -> Result<Vec<BackupRecord>> {
-        match self.readable_backups().await? {
-            (records, None) => Ok(records),
-            (_, Some(error)) => Err(error),
+        let (records, damaged) = self.readable_backups().await?;
+        match damaged.into_iter().next() {
+            Some(damaged) => Err(damaged.error),
+            None => Ok(records),
         }
     }
 
-    /// The same, but those whose record is damaged are passed over: the error of the last of them
-    /// tells which it is. For what has to go on whatever happened to an earlier backup.
-    pub async fn readable_backups(&self) -> Result<(Vec<BackupRecord>, Option<Error>)> {
+    /// The same, and apart from them those whose record is damaged: for what has to go on whatever
+    /// happened to one backup.
+    pub async fn readable_backups(&self) -> Result<(Vec<BackupRecord>, Vec<DamagedBackup>)> {
         let children = self.store().list_children(&layout::backups(&self.name)).await?;
-        let mut records = Vec::new();
-        let mut damaged = None;
-        for id in children.folders.iter().filter_map(|folder| backup_id(folder)) {
-            match self.backup(&id).await {
+        let ids: Vec<BackupId> =
+            children.folders.iter().filter_map(|folder| backup_id(folder)).collect();
+        let reads: Vec<_> = ids
+            .into_iter()
+            .map(|id| async move {
+                let record = self.backup(&id).await;
+                (id, record)
+            })
+            .collect();
+        let mut reads = stream::iter(reads).buffered(REQUESTS);
+        let (mut records, mut damaged) = (Vec::new(), Vec::new());
+        while let Some((id, record)) = reads.next().await {
+            match record {
                 Ok(record) => records.push(record),
                 // An intent without a commit: a backup that is under way or that died.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) if error.kind() == ErrorKind::Corrupt => damaged = Some(error),
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    damaged.push(DamagedBackup { id, error });
+                }
                 Err(error) => return Err(error),
             }
         }

@@ -40,7 +40,7 @@ pub use backup::{
     SourceFacts, StoredFrames, TablespaceRecord, UncommittedBackup, WornPacks, WriterOptions,
     Written,
 };
-pub use cluster::{Cluster, SystemRecord};
+pub use cluster::{Cluster, DamagedBackup, SystemRecord};
 pub use codec::Codec;
 pub use digest::{Digest, PageDigest};
 pub use error::{Error, ErrorKind, Result};

@@ -33,7 +33,8 @@ pub mod wal_reader;
 pub use archive::{FetchOptions, FetchOutcome, PushOptions, fetch, prefetch, push, wants_prefetch};
 pub use backup::{BackupOptions, Base, ChangeDetection, Source, WalMode, backup, source};
 pub use catalog::{
-    BackupListing, ClusterListing, RecoveryWindow, SystemListing, WalGap, list, measure,
+    BackupListing, ClusterListing, DamagedListing, RecoveryWindow, SystemListing, WalGap, list,
+    measure,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use expire::{ExpiryOptions, ExpiryPlan, expire, pin, plan_expiry, unpin};

@@ -180,6 +180,9 @@ fn show(plan: &ExpiryPlan, output: OutputFormat, console: &Console) -> Result<()
         OutputFormat::Text => print(&expire_text::plan(&plan.plan))?,
         OutputFormat::Json => print_json(plan)?,
     }
+    for id in &plan.damaged {
+        console.note(format_args!("backup {id}, whose record is damaged, is removed as well"));
+    }
     for hold in &plan.plan.holds {
         console.warn(format_args!("nothing is removed: {hold}"));
     }

@@ -31,7 +31,7 @@ Environment: WALBROOK_REPO, WALBROOK_CLUSTER, WALBROOK_CONFIG; AWS_*, GOOGLE_* a
 credentials of stores.
 
 Exit codes: 0 listed, also when there is nothing or WAL is missing; 0 pinned or unpinned; 1 failed;
-2 usage."
+2 usage; 3 listed but for backups whose record is damaged."
 )]
 struct Args {
     /// Also tell what removing each backup alone would free, WAL apart: reads all manifests
@@ -83,8 +83,18 @@ fn run(args: Args, console: Console) -> Result<ExitCode> {
         OutputFormat::Text => print(&listing::text(&clusters, listing::terminal_width()))?,
         OutputFormat::Json => print_json(&clusters)?,
     }
-    Ok(ExitCode::SUCCESS)
+    let damaged: Vec<_> = clusters.iter().flat_map(|cluster| &cluster.damaged).collect();
+    for backup in &damaged {
+        console.warn(format_args!(
+            "backup {} can't be restored: {}; walbrook-expire --backup {0} removes it",
+            backup.id, backup.error
+        ));
+    }
+    Ok(if damaged.is_empty() { ExitCode::SUCCESS } else { DAMAGED.into() })
 }
+
+/// The exit code when the record of a backup can't be read; the others are listed.
+const DAMAGED: u8 = 3;
 
 /// Makes a pin, or takes those of a backup back, and prints them.
 fn pins(args: &Args, settings: &Settings, console: &Console) -> Result<ExitCode> {

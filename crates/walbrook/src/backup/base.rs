@@ -1,6 +1,6 @@
 //! Choosing the backup that a new one is compared with.
 
-use walbrook_repo::{BackupRecord, Cluster};
+use walbrook_repo::{BackupRecord, Cluster, DamagedBackup};
 use walbrook_types::Lsn;
 use walbrook_wal::TimelineHistory;
 
@@ -25,7 +25,7 @@ pub(crate) async fn choose_base(
         Base::None => Ok(None),
         Base::Newest => {
             let (mut backups, damaged) = cluster.readable_backups().await?;
-            if let Some(error) = damaged {
+            for DamagedBackup { error, .. } in damaged {
                 // Nothing is needed more then than another backup.
                 progress.warn(&format!("an earlier backup is passed over: {error}"));
             }

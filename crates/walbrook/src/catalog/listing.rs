@@ -1,6 +1,6 @@
 use jiff::Timestamp;
 use serde::Serialize;
-use walbrook_repo::{BackupId, BackupPin, BackupRecord, SystemRecord};
+use walbrook_repo::{BackupId, BackupPin, BackupRecord, DamagedBackup, SystemRecord};
 use walbrook_types::{Lsn, TimelineId, WalFileName};
 
 /// What a repository holds of one cluster.
@@ -11,6 +11,25 @@ pub struct ClusterListing {
     pub cluster: String,
     /// Its systems, oldest first: a cluster that went through `pg_upgrade` has several.
     pub systems: Vec<SystemListing>,
+    /// Backups whose record can't be read: they are in no list, and can't be restored.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<DamagedListing>,
+}
+
+/// A backup whose record can't be read.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct DamagedListing {
+    /// The backup.
+    pub id: BackupId,
+    /// What is wrong with its record, in words.
+    pub error: String,
+}
+
+impl From<DamagedBackup> for DamagedListing {
+    fn from(damaged: DamagedBackup) -> Self {
+        Self { id: damaged.id, error: damaged.error.to_string() }
+    }
 }
 
 /// What a repository holds of one system of a cluster.

@@ -2,7 +2,9 @@
 
 mod listing;
 
-pub use listing::{BackupListing, ClusterListing, RecoveryWindow, SystemListing, WalGap};
+pub use listing::{
+    BackupListing, ClusterListing, DamagedListing, RecoveryWindow, SystemListing, WalGap,
+};
 
 use std::collections::BTreeMap;
 
@@ -56,11 +58,15 @@ async fn list_cluster(cluster: &Cluster, must_exist: bool) -> Result<ClusterList
         );
         return Err(Error::new(ErrorKind::NotFound, message));
     }
-    let backups = cluster.backups().await?;
+    let (backups, damaged) = cluster.readable_backups().await?;
     let mut pins = cluster.pins().await?;
     let now = Timestamp::now();
     pins.values_mut().for_each(|pins| pins.retain(|pin| pin.holds_at(now)));
-    let mut listing = ClusterListing { cluster: cluster.name().to_owned(), systems: Vec::new() };
+    let mut listing = ClusterListing {
+        cluster: cluster.name().to_owned(),
+        systems: Vec::new(),
+        damaged: damaged.into_iter().map(DamagedListing::from).collect(),
+    };
     for system in systems {
         let own = |b: &&BackupRecord| b.server.system_identifier == system.system_identifier;
         let own: Vec<BackupRecord> = backups.iter().filter(own).cloned().collect();

@@ -1,7 +1,9 @@
 //! A repository as a retention policy sees it.
 
 use jiff::Timestamp;
-use walbrook_repo::{BackupPin, BackupRecord, Cluster, SystemRecord, UnfinishedBackup, WalArchive};
+use walbrook_repo::{
+    BackupId, BackupPin, BackupRecord, Cluster, SystemRecord, UnfinishedBackup, WalArchive,
+};
 use walbrook_retention::{
     Backup, Inventory, Pin, RunningBackup, SystemInfo, TimelineOrigin, WalRange,
 };
@@ -11,7 +13,14 @@ use crate::wal_path::read_history;
 use crate::{Error, ErrorKind, Result};
 
 /// Reads all that a plan needs: requests in proportion to backups and timelines, and pages of names.
-pub(super) async fn read(cluster: &Cluster, now: Timestamp) -> Result<Inventory> {
+///
+/// Backups whose record is damaged are in no inventory: they must be among those that are `to_go`.
+/// Tells which they are.
+pub(super) async fn read(
+    cluster: &Cluster,
+    now: Timestamp,
+    to_go: &[BackupId],
+) -> Result<(Inventory, Vec<BackupId>)> {
     let systems = cluster.systems().await?;
     if systems.is_empty() {
         let message = format!(
@@ -24,7 +33,17 @@ pub(super) async fn read(cluster: &Cluster, now: Timestamp) -> Result<Inventory>
     // Before the backups, so that one that is finished meanwhile is seen twice and not never.
     let unfinished = cluster.unfinished_backups().await?;
     let running = unfinished.into_iter().filter(|b| b.is_alive(now)).map(running).collect();
-    let mut backups: Vec<Backup> = cluster.backups().await?.iter().map(backup).collect();
+    let (records, damaged) = cluster.readable_backups().await?;
+    if let Some(unknown) = damaged.iter().find(|damaged| !to_go.contains(&damaged.id)) {
+        let message = format!(
+            "{}; nobody knows what that backup uses, so nothing is removed: mend the object, or remove \
+             the backup with walbrook-expire --backup {}",
+            unknown.error, unknown.id
+        );
+        return Err(Error::new(ErrorKind::Corrupt, message));
+    }
+    let damaged = damaged.into_iter().map(|damaged| damaged.id).collect();
+    let mut backups: Vec<Backup> = records.iter().map(backup).collect();
     for (id, pins) in cluster.pins().await? {
         if let Some(backup) = backups.iter_mut().find(|backup| backup.id == id.as_str()) {
             backup.pins = pins.into_iter().map(pin).collect();
@@ -38,7 +57,7 @@ pub(super) async fn read(cluster: &Cluster, now: Timestamp) -> Result<Inventory>
         });
         read_wal(&cluster.wal(system), system, &mut inventory).await?;
     }
-    Ok(inventory)
+    Ok((inventory, damaged))
 }
 
 fn pin(pin: BackupPin) -> Pin {

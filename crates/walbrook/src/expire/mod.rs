@@ -68,6 +68,9 @@ pub struct ExpiryPlan {
     /// What there is of it.
     #[serde(skip)]
     pub inventory: Inventory,
+    /// Backups to be removed whose record is damaged, so that no inventory has them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<BackupId>,
     /// What becomes of it.
     #[serde(flatten)]
     pub plan: Plan,
@@ -81,21 +84,23 @@ pub struct ExpiryPlan {
 /// # Errors
 ///
 /// [`ErrorKind::NotFound`] without such a cluster or backup; [`ErrorKind::Invalid`] for a policy that
-/// can't be applied, or a backup that is protected.
+/// can't be applied, or a backup that is protected; [`ErrorKind::Corrupt`] when the record of a backup
+/// that is not to be removed by name is damaged.
 pub async fn plan_expiry(options: &ExpiryOptions) -> Result<ExpiryPlan> {
     let repository = Repository::open(walbrook_store::open(&options.repository)?).await?;
     let cluster = repository.cluster(&options.cluster)?;
     // A moment that is made up does not make anybody dead.
     let now = options.now.timestamp().min(Timestamp::now());
-    let inventory = inventory::read(&cluster, now).await?;
+    let (inventory, damaged) = inventory::read(&cluster, now, &options.only).await?;
     let plan = if options.only.is_empty() {
         plan(&inventory, &options.policy, &options.now)
     } else {
-        let ids: Vec<&str> = options.only.iter().map(BackupId::as_str).collect();
+        let readable = options.only.iter().filter(|id| !damaged.contains(id));
+        let ids: Vec<&str> = readable.map(BackupId::as_str).collect();
         let plan = if options.even_last { plan_removal_even_last } else { plan_removal };
         plan(&inventory, &ids, &options.policy, &options.now)
     };
-    Ok(ExpiryPlan { cluster: options.cluster.clone(), inventory, plan: plan? })
+    Ok(ExpiryPlan { cluster: options.cluster.clone(), inventory, damaged, plan: plan? })
 }
 
 /// Carries a plan out: removes what it removes, sweeps up what earlier expiries have left for
@@ -119,7 +124,7 @@ pub async fn expire(options: &ExpiryOptions, plan: &ExpiryPlan) -> Result<Expiry
     }
     let repository = Repository::open(walbrook_store::open(&options.repository)?).await?;
     let cluster = repository.cluster(&plan.cluster)?;
-    let (mut remove, mut keep) = (Vec::new(), Vec::new());
+    let (mut remove, mut keep) = (plan.damaged.clone(), Vec::new());
     // The oldest first.
     for decision in plan.plan.backups.iter().rev() {
         let id: BackupId = decision.backup.id.parse()?;

@@ -1,6 +1,6 @@
 //! Choosing the backup and the timeline for a target.
 
-use walbrook_repo::{BackupRecord, Cluster, SystemRecord};
+use walbrook_repo::{BackupRecord, Cluster, DamagedBackup, SystemRecord};
 use walbrook_types::{SegmentNumber, TimelineId};
 
 use crate::catalog::is_restorable;
@@ -18,14 +18,29 @@ pub(crate) struct Choice {
     pub(crate) path: WalPath,
     /// The last segment of it that can be reached from the backup without a gap.
     pub(crate) last: SegmentNumber,
+    /// Backups that could not be considered.
+    pub(crate) damaged: Vec<DamagedBackup>,
 }
 
 pub(crate) async fn choose(cluster: &Cluster, options: &RestoreOptions) -> Result<Choice> {
-    let backups = match &options.backup {
-        Some(id) => vec![cluster.backup(id).await?],
-        None => cluster.backups().await?,
+    let (backups, mut damaged) = match &options.backup {
+        Some(id) => (vec![cluster.backup(id).await?], Vec::new()),
+        None => cluster.readable_backups().await?,
     };
-    let Some(newest) = backups.last() else { return Err(no_backup(cluster).await?) };
+    // Another backup and the WAL since lead to the same point, but for this target, which is the
+    // backup's own end.
+    if matches!(options.target, Target::Immediate)
+        && let Some(first) = damaged.pop()
+    {
+        let message = "choose the backup whose end is meant with --backup; one can't be read";
+        return Err(Error::new(ErrorKind::Corrupt, message).with_source(first.error));
+    }
+    let Some(newest) = backups.last() else {
+        return Err(match damaged.pop() {
+            Some(damaged) => damaged.error.into(),
+            None => no_backup(cluster).await?,
+        });
+    };
     // A cluster that went through pg_upgrade: the system of the newest backup is the one in use.
     let system = cluster.system(newest.server.system_identifier).await?;
     let of_system = |b: &BackupRecord| b.server.system_identifier == system.system_identifier;
@@ -52,7 +67,7 @@ pub(crate) async fn choose(cluster: &Cluster, options: &RestoreOptions) -> Resul
     let backup = choose_backup(&usable, &path, options).await?.clone();
     let first = path.size().segment_of(backup.span.start_lsn);
     let last = path.reach(first).ok_or_else(|| missing_wal(&path, &backup))?;
-    Ok(Choice { backup, path, last })
+    Ok(Choice { backup, path, last, damaged })
 }
 
 async fn no_backup(cluster: &Cluster) -> Result<Error> {

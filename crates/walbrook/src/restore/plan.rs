@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use walbrook_repo::{BackupRecord, Cluster, Repository};
+use walbrook_repo::{BackupRecord, Cluster, DamagedBackup, Repository};
 use walbrook_types::{Oid, TimelineId, WalFileName};
 
 use crate::catalog::missing_for;
@@ -42,7 +42,7 @@ pub struct TablespacePlan {
 pub async fn plan_restore(options: &RestoreOptions) -> Result<RestorePlan> {
     let store = walbrook_store::open(&options.repository)?;
     let cluster = Repository::open(store).await?.cluster(&options.cluster)?;
-    let Choice { backup, path, last } = choose(&cluster, options).await?;
+    let Choice { backup, path, last, damaged } = choose(&cluster, options).await?;
     let tablespaces = place_tablespaces(&backup, options)?;
     check_directory(&options.data_directory, &options.data_directory)?;
     for tablespace in &tablespaces {
@@ -52,7 +52,11 @@ pub async fn plan_restore(options: &RestoreOptions) -> Result<RestorePlan> {
     let names = path.name(first).zip(path.name(last));
     let wal = names.ok_or_else(|| missing_wal(&path, &backup))?;
     let settings = settings::recovery_settings(options, path.timeline())?;
-    let warnings = warnings(&backup, options, &tablespaces);
+    let mut warnings = warnings(&backup, options, &tablespaces);
+    let passed_over = |damaged: &DamagedBackup| {
+        format!("backup {} is passed over: {}", damaged.id, damaged.error)
+    };
+    warnings.extend(damaged.iter().map(passed_over));
     Ok(RestorePlan {
         options: options.clone(),
         cluster,

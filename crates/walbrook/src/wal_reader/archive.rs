@@ -60,7 +60,7 @@ impl ArchiveSource {
 
 /// The system in use: that of the newest backup, or the last registered where there is none.
 pub(super) async fn current_system(cluster: &Cluster) -> Result<SystemRecord> {
-    if let Some(newest) = cluster.backups().await?.last() {
+    if let Some(newest) = cluster.readable_backups().await?.0.last() {
         return Ok(cluster.system(newest.server.system_identifier).await?);
     }
     cluster.systems().await?.pop().ok_or_else(|| {

@@ -23,7 +23,7 @@ impl Restorable {
         let system = current_system(&cluster).await?;
         let archive = cluster.wal(&system);
         let path = WalPath::load(&archive, timeline).await?;
-        let mut backups = cluster.backups().await?;
+        let (mut backups, _) = cluster.readable_backups().await?;
         backups.retain(|b| {
             b.server.system_identifier == system.system_identifier && is_restorable(&path, b)
         });

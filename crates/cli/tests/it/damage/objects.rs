@@ -28,12 +28,18 @@ fn objects_that_a_restore_reads() {
         let record: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
         assert_eq!(record["base"], place.backups[0]);
     });
+    // And it can be removed, though nobody knows any more what it consists of.
+    place.flip(&object, 9);
+    let args = ["--backup", &place.backups[1], "--grace", "0"];
+    let ran = scene.ok("walbrook-expire", &args);
+    assert!(ran.stdout.contains(&place.backups[1]), "{}", ran.stdout);
+    assert_eq!(scene.list()["backups"].as_array().unwrap().len(), 2);
 }
 
 /// The first byte, one within, those of the digest, and the last.
 fn documents(place: &Place) {
     let system = format!("prod/systems/{}.json", place.system);
-    for object in ["walbrook.json", &system, &place.of_newer("backup.json")] {
+    for object in ["walbrook.json", &system] {
         let length = fs::metadata(place.file(object)).unwrap().len() as usize;
         for at in [0, 9, length / 3, length - 40, length - 1] {
             place.with_flip(object, at, || place.refuses(&[], &[object, "damaged"]));
@@ -44,12 +50,28 @@ fn documents(place: &Place) {
         });
         place.with(object, Some(Vec::new()), || place.refuses(&[], &[object, "damaged"]));
     }
+    let object = place.of_newer("backup.json");
+    let whole = fs::read(place.file(&object)).unwrap();
+    for at in [0, 9, whole.len() / 3, whole.len() - 40, whole.len() - 1] {
+        place.with_flip(&object, at, || passed_over(place, &object, "damaged"));
+    }
+    for length in [whole.len() / 2, 0] {
+        let cut = Some(whole[..length].to_vec());
+        place.with(&object, cut, || passed_over(place, &object, "damaged"));
+    }
     // A record of another backup, and a backup that lost its record, which then is none.
     let other = fs::read(place.file(&place.of_older("backup.json"))).unwrap();
-    let object = place.of_newer("backup.json");
     place.with(&object, Some(other), || {
-        place.refuses(&[], &[&object, "it is the record of", &place.backups[0]]);
-        refused(place.scene.run("walbrook-list", &[]), 1, &[&object]);
+        passed_over(place, &object, "it is the record of");
+        place.refuses(&["--backup", &place.backups[1]], &[&object, &place.backups[0]]);
+        place.refuses(&["--target", "immediate"], &[&object, "--backup"]);
+        let ran = place.scene.run("walbrook-list", &["--output", "json"]).expect(3);
+        let listed: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        assert_eq!(listed[0]["systems"][0]["backups"].as_array().unwrap().len(), 1, "{listed}");
+        assert_eq!(listed[0]["damaged"][0]["id"], place.backups[1], "{listed}");
+        let policy = ["--keep-last", "1", "--cluster", "prod"];
+        let words = [&object, "walbrook-expire --backup", &place.backups[1]];
+        refused(place.scene.run("walbrook-expire", &policy), 1, &words);
     });
     place.with(&object, None, || {
         place.refuses(&["--backup", &place.backups[1]], &[&place.backups[1], "walbrook-list"]);
@@ -62,6 +84,19 @@ fn documents(place: &Place) {
         place.restores(&["--backup", &place.backups[1]]);
         place.clear();
     });
+}
+
+/// A backup whose record can't be read is no reason not to restore: another one and the WAL since lead
+/// to the same point.
+#[track_caller]
+fn passed_over(place: &Place, object: &str, word: &str) {
+    let map = format!("{}=/nowhere", place.tablespace.display());
+    let args = ["--dry-run", "--tablespace-map", &map];
+    let plan = place.scene.try_restore("planned", &args).expect(0);
+    assert!(plan.stdout.contains(&place.backups[0]), "{}", plan.stdout);
+    for word in [object, word, "passed over"] {
+        assert!(plan.stderr.contains(word), "{word}: {}", plan.stderr);
+    }
 }
 
 fn manifest(place: &Place) {

@@ -15,7 +15,7 @@ pub(super) struct Place {
     /// The older backup, and the newer one that restores begin with.
     pub(super) backups: [String; 2],
     pub(super) system: String,
-    tablespace: PathBuf,
+    pub(super) tablespace: PathBuf,
 }
 
 impl Place {
@@ -71,6 +71,14 @@ impl Place {
         let mut bytes = fs::read(self.file(object)).unwrap();
         bytes[at] ^= 0x04;
         self.with(object, Some(bytes), body);
+    }
+
+    /// Changes one bit of one byte for good.
+    pub(super) fn flip(&self, object: &str, at: usize) {
+        let file = self.file(object);
+        let mut bytes = fs::read(&file).unwrap();
+        bytes[at] ^= 0x04;
+        replace(&file, Some(&bytes));
     }
 
     /// Restores, which must be refused with a message that says all of `words`, and leave nothing.
