@@ -42,6 +42,12 @@ pub(crate) const ALL: &[Contestant] = &[
         incremental: Some(base_backup),
     },
     Contestant {
+        name: "pg_basebackup | zstd -1 -T2",
+        dir: "piped",
+        full: |b| piped_base_backup(b, 0),
+        incremental: Some(piped_base_backup),
+    },
+    Contestant {
         name: "WAL-RUS",
         dir: "walrus",
         full: |b| walrus(b, true),
@@ -101,6 +107,31 @@ fn base_backup(bench: &Bench, number: usize) -> Result<Command> {
     Ok(command)
 }
 
+/// The same work as the others do: not every build of `pg_basebackup` can compress by itself.
+fn piped_base_backup(bench: &Bench, number: usize) -> Result<Command> {
+    let dir = bench.work.join("piped");
+    fs::create_dir_all(&dir)?;
+    run_in(&dir)?;
+    let mut script = "set -o pipefail; \"$1\" -d \"$2\" -D - -Ft -c fast -X none".to_owned();
+    if number > 0 {
+        if bench.server.installation().major() < 17 {
+            bail!("PostgreSQL 17 was the first with incremental backups");
+        }
+        // Its list of files is in the archive.
+        let before = number - 1;
+        let extract = format!("zstd -dc piped/{before} | tar -xO backup_manifest > piped/manifest");
+        if !bench.command("sh").args(["-c", &extract]).status()?.success() {
+            bail!("piped/{before} has no backup_manifest");
+        }
+        script += " --incremental=piped/manifest";
+    }
+    script += &format!(" | zstd -q -1 -T2 -o piped/{number} && sync -f piped");
+    let mut command = bench.command("bash");
+    let program = bench.server.installation().tool("pg_basebackup");
+    command.args(["-c", &script, "bash"]).arg(program).arg(bench.server.conninfo());
+    Ok(command)
+}
+
 /// What root made belongs to the servers' user.
 fn run_in(dir: &std::path::Path) -> Result<()> {
     use std::os::unix::fs::{MetadataExt, chown};
@@ -135,12 +166,14 @@ fn walrus(bench: &Bench, full: bool) -> Result<Command> {
     Ok(command)
 }
 
+/// `PGBACKREST` names the program, if it is not on the path: it must be newer than the server.
 fn backrest(bench: &Bench, kind: &str) -> Result<Command> {
+    let program = std::env::var_os("PGBACKREST").unwrap_or_else(|| "pgbackrest".into());
     let repo = bench.work.join("backrest");
     fs::create_dir_all(&repo)?;
     run_in(&repo)?;
     let base = || {
-        let mut command = bench.command("pgbackrest");
+        let mut command = bench.command(&program);
         command.arg("--stanza=bench").arg("--no-online").arg("--config=/dev/null");
         command.args(["--log-level-file=off", "--log-level-console=error"]);
         command.arg(format!("--repo1-path={}", repo.display()));
@@ -157,6 +190,7 @@ fn backrest(bench: &Bench, kind: &str) -> Result<Command> {
     let mut command = base();
     // The server runs on, but writes nothing: an online backup would want its archiver set up.
     command.args(["--force", &format!("--type={kind}"), "--compress-type=zst"]);
-    command.args(["--compress-level=3", "--process-max=2", "--repo1-bundle", "backup"]);
+    command.args(["--compress-level=3", "--process-max=2", "--repo1-bundle", "--repo1-block"]);
+    command.arg("backup");
     Ok(command)
 }

@@ -200,8 +200,9 @@ fn run(args: Args, console: Console) -> Result<ExitCode> {
         return print_grants(args.dsn.as_deref());
     }
     let output = args.common.output;
-    let expiry = expiry(&args, &console)?;
-    let options = options(args, &console)?;
+    let settings = Settings::load(&args.common, &console)?;
+    let expiry = expiry(&args, &settings)?;
+    let options = options(args, &settings, &console)?;
     let progress = ConsoleProgress::new(console);
     let record =
         runtime::run(runtime::large(), async { Ok(walbrook::backup(&options, &progress).await?) })?;
@@ -230,7 +231,7 @@ fn run(args: Args, console: Console) -> Result<ExitCode> {
 
 /// What is to be removed afterwards, if anything. That there is a policy is found out before the
 /// backup is taken.
-fn expiry(args: &Args, console: &Console) -> Result<Option<ExpiryOptions>> {
+fn expiry(args: &Args, settings: &Settings) -> Result<Option<ExpiryOptions>> {
     if !args.expire {
         if args.policy.is_given() {
             let message = "what to keep is of use with --expire only";
@@ -238,7 +239,6 @@ fn expiry(args: &Args, console: &Console) -> Result<Option<ExpiryOptions>> {
         }
         return Ok(None);
     }
-    let settings = Settings::load(&args.common, console)?;
     let policy = args.policy.over(&settings.retention()).map_err(Failure::usage_text)?;
     if policy.is_empty() {
         return Err(Failure::usage_text(
@@ -297,8 +297,7 @@ fn tell_source(record: &BackupRecord, console: &Console) {
     }
 }
 
-fn options(args: Args, console: &Console) -> Result<BackupOptions> {
-    let settings = Settings::load(&args.common, console)?;
+fn options(args: Args, settings: &Settings, console: &Console) -> Result<BackupOptions> {
     let server = settings.server(args.dsn, console)?;
     let mut options = BackupOptions::new(settings.repository.clone(), settings.cluster(), server);
     options.create = !args.no_create;
