@@ -99,7 +99,7 @@ fn base_backup(bench: &Bench, number: usize) -> Result<Command> {
     command
         .args(["-d", &bench.server.conninfo(), "-D", &format!("base/{number}")])
         // Not every build can compress; what is copied is not held up by it.
-        .args(["-Ft", "-c", "fast", "-X", "stream", "--compress=none"]);
+        .args(["-Ft", "-c", "fast", "-X", "none", "--compress=none"]);
     if number > 0 {
         command.arg(format!("--incremental=base/{}/backup_manifest", number - 1));
     }
