@@ -1,10 +1,12 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value;
 use walbrook::BackupId;
-use walbrook::repo::{ExpiryReport, ExpiryRequest, KeptReason, Repository};
-use walbrook_testkit::wait_for;
+use walbrook::repo::{ExpiryReport, ExpiryRequest, KeptReason, Repository, Result};
+use walbrook::store::Store;
+use walbrook_testkit::{Call, Fault, FaultStore, Rule, give_to_server, wait_for};
 
 use super::connections::LANES;
 use super::{Running, cluster, compare};
@@ -45,11 +47,27 @@ fn earlier_backups_are_removed_meanwhile() {
     assert_eq!(third["base"], second["id"]);
     compare(&scene, &cluster, &third);
 
-    let report = remove(&scene, &[&second]);
-    assert_eq!(report.removed, [id(&second)]);
+    // An expiry that died was about to remove the newest: the one before it is a base as well.
+    change(3);
+    try_remove(&scene, &[&third], |store| {
+        store.add(Rule::new(Fault::Unavailable).on(Call::Delete));
+    })
+    .unwrap_err();
+    // Which root may have made.
+    let marks = scene.repo().join(Scene::CLUSTER).join("expiry");
+    for entry in std::fs::read_dir(&marks).unwrap() {
+        give_to_server(&entry.unwrap().path()).unwrap();
+    }
+    give_to_server(&marks).unwrap();
+    let fourth = scene.backup(&cluster, &["--source", "sql"]);
+    assert_eq!(fourth["base"], second["id"]);
+    compare(&scene, &cluster, &fourth);
+
+    let report = remove(&scene, &[&second, &third]);
+    assert_eq!(report.removed, [id(&second), id(&third)]);
     assert!(report.packs_in_use > 0, "{report:?}");
     assert_eq!(scene.list()["backups"].as_array().map(Vec::len), Some(1));
-    compare(&scene, &cluster, &third);
+    compare(&scene, &cluster, &fourth);
 }
 
 fn id(record: &Value) -> BackupId {
@@ -58,6 +76,15 @@ fn id(record: &Value) -> BackupId {
 
 /// Removes backups, whatever else there is.
 fn remove(scene: &Scene, records: &[&Value]) -> ExpiryReport {
+    try_remove(scene, records, |_| {}).unwrap()
+}
+
+/// The same, in a repository with faults.
+fn try_remove(
+    scene: &Scene,
+    records: &[&Value],
+    faults: impl FnOnce(&FaultStore<Arc<dyn Store>>),
+) -> Result<ExpiryReport> {
     let request = ExpiryRequest {
         remove: records.iter().map(|record| id(record)).collect(),
         keep: Vec::new(),
@@ -70,7 +97,9 @@ fn remove(scene: &Scene, records: &[&Value]) -> ExpiryReport {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let url = scene.repo().to_str().unwrap().parse().unwrap();
-        let repository = Repository::open(walbrook::store::open(&url).unwrap()).await.unwrap();
-        repository.cluster(Scene::CLUSTER).unwrap().expire(&request).await.unwrap()
+        let store = Arc::new(FaultStore::new(walbrook::store::open(&url).unwrap()));
+        faults(&store);
+        let cluster = Repository::open(store).await?.cluster(Scene::CLUSTER)?;
+        cluster.expire(&request).await
     })
 }
