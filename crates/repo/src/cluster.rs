@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use walbrook_store::Store;
@@ -142,15 +142,17 @@ impl Cluster {
     /// Takes requests in proportion to the number of backups.
     pub async fn backup_ids(&self) -> Result<Vec<BackupId>> {
         let children = self.store().list_children(&layout::backups(&self.name)).await?;
-        let mut ids = Vec::new();
-        for id in children.folders.iter().filter_map(|folder| backup_id(folder)) {
-            match self.store().head(&layout::record(&self.name, &id)).await {
-                Ok(_) => ids.push(id),
-                Err(error) if is_absent(&error) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(ids)
+        let looks =
+            children.folders.iter().filter_map(|folder| backup_id(folder)).map(|id| async {
+                match self.store().head(&layout::record(&self.name, &id)).await {
+                    Ok(_) => Ok(Some(id)),
+                    Err(error) if is_absent(&error) => Ok(None),
+                    Err(error) => Err(Error::from(error)),
+                }
+            });
+        let looks: Vec<_> = looks.collect();
+        let ids: Vec<_> = stream::iter(looks).buffered(REQUESTS).try_collect().await?;
+        Ok(ids.into_iter().flatten().collect())
     }
 
     /// The records of the backups that exist, in the order in which they began. Identifiers tell

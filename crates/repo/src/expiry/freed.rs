@@ -1,12 +1,16 @@
 //! What removing a backup would free.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::expiry::usage::pack_number;
 use crate::manifest::PackRef;
-use crate::{BackupId, BackupReader, Cluster, Result, layout};
+use crate::{BackupId, BackupReader, Cluster, Error, Result, layout};
+
+/// Manifest shards that are read at once.
+const SHARDS: usize = 8;
 
 /// Who uses a pack: a number for each, so that millions of packs take a few megabytes.
 #[derive(Debug, Default)]
@@ -44,14 +48,18 @@ impl Cluster {
         let records = self.backups().await?;
         let mut users = Users::default();
         let mut freed = vec![0; records.len()];
-        for (user, record) in records.iter().enumerate() {
-            let shards = record.manifest.len();
-            let reader = BackupReader::new(self, record.clone());
-            for index in 0..shards {
-                let packs = reader.packs(index).await?;
-                packs.into_iter().for_each(|pack| users.add(pack, user as u32));
-            }
+        let shards = records.iter().enumerate().flat_map(|(user, record)| {
+            let reader = Arc::new(BackupReader::new(self, record.clone()));
+            (0..record.manifest.len()).map(move |index| (user as u32, reader.clone(), index))
+        });
+        let reads = shards.map(|(user, reader, index)| async move {
+            Ok::<_, Error>((user, reader.packs(index).await?))
+        });
+        let mut reads = stream::iter(reads).buffer_unordered(SHARDS);
+        while let Some((user, packs)) = reads.try_next().await? {
+            packs.into_iter().for_each(|pack| users.add(pack, user));
         }
+        drop(reads);
         let own: BTreeMap<&BackupId, usize> =
             records.iter().enumerate().map(|(number, record)| (&record.id, number)).collect();
         let folder = layout::backups(self.name());

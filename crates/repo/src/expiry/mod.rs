@@ -30,6 +30,7 @@ pub(crate) use usable::{Begun, Usable};
 
 use std::time::{Duration, SystemTime};
 
+use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 
 use crate::document;
@@ -49,6 +50,9 @@ pub(crate) const EXPIRY_ABANDONED_AFTER: Duration = Duration::from_secs(24 * 360
 
 /// How long before that an expiry stops by itself.
 pub(crate) const EXPIRY_MARGIN: Duration = Duration::from_secs(4 * 3600);
+
+/// Requests that are under way at once.
+const REQUESTS: usize = 16;
 
 /// A backup that was begun and has no commit object.
 #[derive(Debug, Clone, PartialEq)]
@@ -91,11 +95,11 @@ impl Cluster {
     /// meanwhile is then seen twice rather than never.
     pub async fn unfinished_backups(&self) -> Result<Vec<UnfinishedBackup>> {
         let children = self.store().list_children(&layout::backups(self.name())).await?;
-        let ids = children.folders.iter().filter_map(|f| f.rsplit('/').next()?.parse().ok());
-        let mut unfinished = Vec::new();
-        for id in ids {
-            unfinished.extend(self.unfinished_backup(&id).await?);
-        }
+        let ids: Vec<BackupId> =
+            children.folders.iter().filter_map(|f| f.rsplit('/').next()?.parse().ok()).collect();
+        let looks: Vec<_> = ids.iter().map(|id| self.unfinished_backup(id)).collect();
+        let looks: Vec<_> = stream::iter(looks).buffered(REQUESTS).try_collect().await?;
+        let mut unfinished: Vec<_> = looks.into_iter().flatten().collect();
         // Behind the look at commits: what an expiry has taken the commit of is in its mark.
         let marks = self.expiry_marks().await?;
         unfinished.retain(|backup| !marks.iter().any(|m| m.remove.contains(&backup.intent.id)));

@@ -6,12 +6,9 @@ use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 
 use crate::expiry::mark::{ExpiryMark, StoredMark};
-use crate::expiry::{ExpiryState, UnfinishedBackup, is_young_mark};
+use crate::expiry::{ExpiryState, REQUESTS, UnfinishedBackup, is_young_mark};
 use crate::repository::is_absent;
 use crate::{BackupId, Cluster, Result, layout};
-
-/// Requests that are under way at once.
-const REQUESTS: usize = 16;
 
 /// Folders of backups, by what is in them, and the marks.
 #[derive(Debug)]

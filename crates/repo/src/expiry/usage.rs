@@ -8,7 +8,10 @@ use crate::expiry::survey::folders;
 use crate::manifest::{PackRef, Shard};
 use crate::{BackupId, BackupReader, Cluster, Error, ErrorKind, Result, layout};
 
-/// Manifest shards that are read at once.
+/// Backups whose manifests are read at once.
+const BACKUPS: usize = 8;
+
+/// Shards of a manifest that are read at once.
 const SHARDS: usize = 4;
 
 /// The packs in some folders that manifests name: a bit for each.
@@ -50,21 +53,13 @@ impl Usage {
         let packs = of.iter().map(|id| (id.clone(), Bits::default())).collect();
         let mut usage = Self { packs, read: BTreeSet::new() };
         for id in removed {
-            usage.add_removed(cluster, id).await?;
+            usage.mark(packs_of_removed(cluster, id).await?);
         }
-        for id in seen {
-            usage.add(cluster, id).await?;
-            usage.read.insert(id.clone());
-        }
+        usage.add(cluster, seen.cloned().collect()).await?;
         let mut last = None;
         loop {
             let reading = folders(cluster).await?;
-            for id in reading.1.clone() {
-                if !usage.read.contains(&id) {
-                    usage.add(cluster, &id).await?;
-                    usage.read.insert(id);
-                }
-            }
+            usage.add(cluster, reading.1.difference(&usage.read).cloned().collect()).await?;
             if last.as_ref() == Some(&reading) {
                 return Ok(usage);
             }
@@ -85,57 +80,61 @@ impl Usage {
         }
     }
 
-    async fn add(&mut self, cluster: &Cluster, id: &BackupId) -> Result<()> {
-        match self.try_add(cluster, id).await {
-            Ok(()) => Ok(()),
-            // Another expiry may have removed it meanwhile.
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                self.add_removed(cluster, id).await
-            }
-            Err(error) if error.kind() == ErrorKind::Corrupt => match cluster.backup(id).await {
-                Err(gone) if gone.kind() == ErrorKind::NotFound => {
-                    self.add_removed(cluster, id).await
-                }
-                _ => {
-                    let message = format!(
-                        "{error}; so nobody knows which packs backup {id} uses, and none was deleted: \
-                         remove that backup by its name first"
-                    );
-                    Err(Error::new(ErrorKind::Corrupt, message).with_source(error))
-                }
-            },
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn try_add(&mut self, cluster: &Cluster, id: &BackupId) -> Result<()> {
-        let reader = BackupReader::new(cluster, cluster.backup(id).await?);
-        let shards: Vec<_> =
-            (0..reader.record().manifest.len()).map(|index| reader.packs(index)).collect();
-        let mut shards = stream::iter(shards).buffer_unordered(SHARDS);
-        while let Some(packs) = shards.try_next().await? {
+    /// Reads the manifests of these.
+    async fn add(&mut self, cluster: &Cluster, ids: Vec<BackupId>) -> Result<()> {
+        let reads: Vec<_> = ids.iter().map(|id| packs_of(cluster, id)).collect();
+        let mut reads = stream::iter(reads).buffer_unordered(BACKUPS);
+        while let Some(packs) = reads.try_next().await? {
             self.mark(packs);
         }
+        drop(reads);
+        self.read.extend(ids);
         Ok(())
     }
+}
 
-    /// A backup without a commit has no list of its shards but the folder's. What is damaged no
-    /// restore can read.
-    async fn add_removed(&mut self, cluster: &Cluster, id: &BackupId) -> Result<()> {
-        let folder = layout::backup(cluster.name(), id);
-        let objects = cluster.store().list_children(&folder).await?.objects;
-        for object in objects.iter().filter(|object| is_manifest(&object.path)) {
-            let bytes = match cluster.store().get(&object.path).await {
-                Ok(bytes) => bytes,
-                Err(error) if crate::repository::is_absent(&error) => continue,
-                Err(error) => return Err(error.into()),
-            };
-            if let Ok(packs) = Shard::decode_packs(&object.path, &bytes) {
-                self.mark(packs);
+/// The packs that a backup's manifest names, some more than once.
+async fn packs_of(cluster: &Cluster, id: &BackupId) -> Result<Vec<PackRef>> {
+    match try_packs_of(cluster, id).await {
+        // Another expiry may have removed it meanwhile.
+        Err(error) if error.kind() == ErrorKind::NotFound => packs_of_removed(cluster, id).await,
+        Err(error) if error.kind() == ErrorKind::Corrupt => match cluster.backup(id).await {
+            Err(gone) if gone.kind() == ErrorKind::NotFound => packs_of_removed(cluster, id).await,
+            _ => {
+                let message = format!(
+                    "{error}; so nobody knows which packs backup {id} uses, and none was deleted: \
+                     remove that backup by its name first"
+                );
+                Err(Error::new(ErrorKind::Corrupt, message).with_source(error))
             }
-        }
-        Ok(())
+        },
+        read => read,
     }
+}
+
+async fn try_packs_of(cluster: &Cluster, id: &BackupId) -> Result<Vec<PackRef>> {
+    let reader = BackupReader::new(cluster, cluster.backup(id).await?);
+    let shards: Vec<_> =
+        (0..reader.record().manifest.len()).map(|index| reader.packs(index)).collect();
+    let shards: Vec<_> = stream::iter(shards).buffer_unordered(SHARDS).try_collect().await?;
+    Ok(shards.concat())
+}
+
+/// Of a backup without a commit, which has no list of its shards but the folder's. What is damaged no
+/// restore can read.
+async fn packs_of_removed(cluster: &Cluster, id: &BackupId) -> Result<Vec<PackRef>> {
+    let folder = layout::backup(cluster.name(), id);
+    let objects = cluster.store().list_children(&folder).await?.objects;
+    let mut all = Vec::new();
+    for object in objects.iter().filter(|object| is_manifest(&object.path)) {
+        let bytes = match cluster.store().get(&object.path).await {
+            Ok(bytes) => bytes,
+            Err(error) if crate::repository::is_absent(&error) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        all.extend(Shard::decode_packs(&object.path, &bytes).unwrap_or_default());
+    }
+    Ok(all)
 }
 
 /// Whether an object in a backup's folder is a shard of its manifest.
