@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::expiry::usage::pack_number;
 use crate::manifest::PackRef;
-use crate::{BackupId, BackupReader, Cluster, Error, Result, layout};
+use crate::{BackupId, BackupReader, Cluster, Result, layout};
 
 /// Manifest shards that are read at once.
 const SHARDS: usize = 8;
@@ -48,18 +48,15 @@ impl Cluster {
         let records = self.backups().await?;
         let mut users = Users::default();
         let mut freed = vec![0; records.len()];
-        let shards = records.iter().enumerate().flat_map(|(user, record)| {
+        let mut reads = Vec::new();
+        for (user, record) in records.iter().enumerate() {
             let reader = Arc::new(BackupReader::new(self, record.clone()));
-            (0..record.manifest.len()).map(move |index| (user as u32, reader.clone(), index))
-        });
-        let reads = shards.map(|(user, reader, index)| async move {
-            Ok::<_, Error>((user, reader.packs(index).await?))
-        });
+            reads.extend((0..record.manifest.len()).map(|index| read(reader.clone(), user, index)));
+        }
         let mut reads = stream::iter(reads).buffer_unordered(SHARDS);
         while let Some((user, packs)) = reads.try_next().await? {
             packs.into_iter().for_each(|pack| users.add(pack, user));
         }
-        drop(reads);
         let own: BTreeMap<&BackupId, usize> =
             records.iter().enumerate().map(|(number, record)| (&record.id, number)).collect();
         let folder = layout::backups(self.name());
@@ -77,4 +74,9 @@ impl Cluster {
         }
         Ok(records.into_iter().map(|record| record.id).zip(freed).collect())
     }
+}
+
+/// The packs that a shard names, and which backup's it is.
+async fn read(reader: Arc<BackupReader>, user: usize, shard: usize) -> Result<(u32, Vec<PackRef>)> {
+    Ok((user as u32, reader.packs(shard).await?))
 }

@@ -3,4 +3,5 @@
 
 mod agent;
 mod cancel;
+mod send;
 mod summaries;
