@@ -1,0 +1,145 @@
+//! [`Objects`]: what there is in a repository.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use walbrook::repo::{BackupReader, BackupRecord, Cluster, Repository};
+use walbrook::types::{SegmentNumber, WalFileName, WalSegmentSize};
+
+use crate::support::Scene;
+
+/// Objects of a cluster, by their paths in it, with their sizes.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Objects(pub(super) BTreeMap<String, u64>);
+
+impl Objects {
+    pub(super) fn of(scene: &Scene) -> Self {
+        let root = scene.repo().join(Scene::CLUSTER);
+        let mut found = BTreeMap::new();
+        let mut folders = vec![root.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                let size = fs::metadata(&path).unwrap().len();
+                found.insert(path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned(), size);
+            }
+        }
+        Self(found)
+    }
+
+    pub(super) fn none() -> Self {
+        Self(BTreeMap::new())
+    }
+
+    /// Those that are there no more.
+    pub(super) fn without(&self, later: &Objects) -> Self {
+        let gone = self.0.iter().filter(|(path, _)| !later.0.contains_key(*path));
+        Self(gone.map(|(path, size)| (path.clone(), *size)).collect())
+    }
+
+    /// Bytes of those for whose path this holds.
+    pub(super) fn bytes(&self, of: impl Fn(&str) -> bool) -> u64 {
+        self.0.iter().filter(|(path, _)| of(path)).map(|(_, size)| size).sum()
+    }
+
+    /// Fails unless there is what the backups that exist can reach, and the WAL that is wanted, and
+    /// nothing else. Every segment behind the start of one of the backups in `rolled_forward` is wanted,
+    /// and of each other backup those that make it consistent.
+    #[track_caller]
+    pub(super) fn check(&self, scene: &Scene, rolled_forward: &BTreeSet<String>) {
+        let mut there: BTreeSet<&str> = self.0.keys().map(String::as_str).collect();
+        let (records, packs) = reachable(&scene.repo());
+        let mut missing = Vec::new();
+        let mut reached = |path: String| {
+            if !there.remove(path.as_str()) {
+                missing.push(path);
+            }
+        };
+        for record in &records {
+            let folder = format!("backups/{}", record.id);
+            reached(format!("{folder}/intent.json"));
+            reached(format!("{folder}/backup.json"));
+            for shard in 0..record.manifest.len() {
+                reached(format!("{folder}/manifest-{shard:05}"));
+            }
+        }
+        packs.into_iter().for_each(&mut reached);
+        assert_eq!(missing, Vec::<String>::new(), "are missing");
+        there.retain(|path| !path.starts_with("systems/") && !path.starts_with("pins/"));
+
+        let is_wanted = wanted_wal(&records, rolled_forward);
+        let (mut segments, mut wanted) = (BTreeSet::new(), BTreeSet::new());
+        there.retain(|path| {
+            let Some(name) = path.strip_prefix("wal/").and_then(|path| path.rsplit('/').next())
+            else {
+                return true;
+            };
+            let size = records[0].server.wal_segment_size;
+            let name: WalFileName = name.strip_suffix(".sum").unwrap_or(name).parse().unwrap();
+            let number = name.segment_number(size).unwrap();
+            if matches!(name, WalFileName::Segment { .. }) {
+                segments.insert(number);
+            }
+            wanted.insert(number);
+            !is_wanted(number)
+        });
+        assert_eq!(there, BTreeSet::new(), "nobody needs these");
+        assert_eq!(segments, wanted, "segments, and what lies beside them");
+        // Those that are wanted and were there at all: up to the last one, without a gap.
+        let last = segments.last().unwrap().0;
+        let absent: Vec<u64> = (0..=last)
+            .filter(|n| is_wanted(SegmentNumber(*n)) && !segments.contains(&SegmentNumber(*n)))
+            .collect();
+        assert_eq!(absent, Vec::<u64>::new(), "segments that are wanted");
+    }
+}
+
+/// Whether a segment is wanted, on the only timeline.
+fn wanted_wal(
+    records: &[BackupRecord],
+    rolled_forward: &BTreeSet<String>,
+) -> impl Fn(SegmentNumber) -> bool {
+    let size: WalSegmentSize = records[0].server.wal_segment_size;
+    let spans: Vec<_> = records
+        .iter()
+        .map(|record| {
+            let last = match rolled_forward.contains(record.id.as_str()) {
+                true => SegmentNumber(u64::MAX),
+                false => size.segment_before(record.span.stop_lsn),
+            };
+            size.segment_of(record.span.start_lsn)..=last
+        })
+        .collect();
+    move |number| spans.iter().any(|span| span.contains(&number))
+}
+
+/// The backups, and the packs that their manifests name.
+fn reachable(repo: &Path) -> (Vec<BackupRecord>, BTreeSet<String>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let cluster = open(repo).await;
+        let mut packs = BTreeSet::new();
+        let records = cluster.backups().await.unwrap();
+        for record in &records {
+            let reader = BackupReader::new(&cluster, record.clone());
+            for shard in 0..record.manifest.len() {
+                let named = reader.shard(shard).await.unwrap().packs;
+                let path = |p: &walbrook::repo::PackRef| {
+                    format!("backups/{}/pack-{:07}", p.backup, p.number)
+                };
+                packs.extend(named.iter().map(path));
+            }
+        }
+        (records, packs)
+    })
+}
+
+pub(super) async fn open(repo: &Path) -> Cluster {
+    let store = walbrook::store::open(&repo.to_str().unwrap().parse().unwrap()).unwrap();
+    Repository::open(store).await.unwrap().cluster(Scene::CLUSTER).unwrap()
+}
