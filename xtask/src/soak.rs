@@ -12,7 +12,7 @@ use crate::shell;
 const ROUNDS: u32 = 200;
 
 /// The commands that are killed.
-const COMMANDS: u32 = 4;
+const COMMANDS: u32 = 5;
 
 /// What a line of progress of the tests begins with (`crates/cli/tests/it/kill/rounds.rs`).
 const PROGRESS: &str = "kill: ";

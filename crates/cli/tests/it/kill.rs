@@ -6,6 +6,7 @@
 
 mod audit;
 mod backup;
+mod expire;
 mod restore;
 mod rounds;
 mod wal;

@@ -124,7 +124,8 @@ impl Story {
             0..7 => self.random.between(10 * 60, 50 * 60),
             7..13 => self.random.between(3 * HOUR, 8 * HOUR),
             13..18 => self.random.between(20 * HOUR, 28 * HOUR),
-            _ => self.random.between(60 * HOUR, 110 * HOUR),
+            // The window still has the three moments before it.
+            _ => self.random.between(60 * HOUR, 85 * HOUR),
         };
         let count = if (self.taken + 1).is_multiple_of(EVERY) { 3 } else { 2 };
         for _ in 0..count {
@@ -197,17 +198,17 @@ impl Story {
         let flags = RULES.flags();
         let mut args: Vec<&str> = flags.iter().map(String::as_str).collect();
         args.extend(["--keep-wal", "standalone"]);
-        let before = Objects::of(&self.scene);
+        let before = Objects::of(&self.scene.repo());
         let plan = self.run_expire(&[&args[..], &["--dry-run"]].concat());
-        assert_eq!(Objects::of(&self.scene), before, "a dry run");
+        assert_eq!(Objects::of(&self.scene.repo()), before, "a dry run");
         assert_eq!(planned(&plan, "keep"), expected, "{now}: {all:?}");
         assert_eq!(planned(&plan, "remove"), gone, "{now}: {all:?}");
         let report = self.run_expire(&args);
         assert_eq!(ids(&report["removed"]), gone);
-        let after = Objects::of(&self.scene);
+        let after = Objects::of(&self.scene.repo());
         check_freed(&report, &before, &after);
         assert_eq!(report["wal_segments"], planned_segments(&plan), "{report}");
-        after.check(&self.scene, &rolled_forward);
+        after.check(&self.scene.repo(), &rolled_forward, true);
         self.known.retain(|(known, _)| expected.contains(&known.id));
         assert_eq!(self.listed(), expected);
     }
@@ -219,10 +220,10 @@ impl Story {
         let said: Value = serde_json::from_str(&said).unwrap();
         let said = said[0]["systems"][0]["backups"].as_array().unwrap().iter();
         let said = said.clone().find(|backup| backup["id"] == removed.id.as_str()).unwrap();
-        let before = Objects::of(&self.scene);
+        let before = Objects::of(&self.scene.repo());
         let report = self.run_expire(&["--backup", &removed.id]);
         assert_eq!(ids(&report["removed"]), [removed.id.clone()].into());
-        let after = Objects::of(&self.scene);
+        let after = Objects::of(&self.scene.repo());
         check_freed(&report, &before, &after);
         let freed = before.without(&after).bytes(|path| path.starts_with("backups/"));
         assert_eq!(said["frees"], freed, "what {} frees", removed.id);
@@ -280,7 +281,7 @@ impl Story {
     /// A random moment whose WAL is gone can't be had, and nothing is written.
     fn check_gone(&mut self) {
         let size = WalSegmentSize::new(1 << 20).unwrap();
-        let objects = Objects::of(&self.scene);
+        let objects = Objects::of(&self.scene.repo());
         let kept: BTreeSet<&str> = objects
             .0
             .keys()
@@ -355,8 +356,8 @@ fn sixty_backups_under_a_policy() {
     story.points.iter_mut().for_each(|point| point.at = i64::MIN);
     only(&mut story);
     story.check_backup(0);
-    let after_first = Objects::of(&story.scene);
-    after_first.check(&story.scene, &story.listed());
+    let after_first = Objects::of(&story.scene.repo());
+    after_first.check(&story.scene.repo(), &story.listed(), true);
 
     let mut pinned = false;
     while story.taken < BACKUPS {
@@ -434,21 +435,21 @@ impl Story {
     /// Expires with a grace, which is by the real clock: until it is over all but commits is left.
     fn expire_with_grace(&mut self) {
         let args = ["--keep-last", "3", "--keep-wal", "standalone"];
-        let before = Objects::of(&self.scene);
+        let before = Objects::of(&self.scene.repo());
         let report = self.run_expire_with("1s", &args);
         assert!(!report["waiting_until"].is_null(), "{report}");
-        let gone = before.without(&Objects::of(&self.scene));
+        let gone = before.without(&Objects::of(&self.scene.repo()));
         let commits = gone.bytes(|path| path.ends_with("/backup.json"));
         assert_eq!((report["bytes"].as_u64(), gone.bytes(|_| true)), (Some(0), commits));
         self.known.drain(..self.known.len() - 3);
         assert_eq!(self.listed(), self.known.iter().map(|(known, _)| known.id.clone()).collect());
         let nothing_waits = || {
             self.run_expire_with("1s", &args);
-            !Objects::of(&self.scene).0.keys().any(|path| path.starts_with("expiry/"))
+            !Objects::of(&self.scene.repo()).0.keys().any(|path| path.starts_with("expiry/"))
         };
         wait_for("the end of the grace", Duration::from_secs(60), nothing_waits).unwrap();
         let newest = self.known.last().unwrap().0.id.clone();
-        Objects::of(&self.scene).check(&self.scene, &[newest].into());
+        Objects::of(&self.scene.repo()).check(&self.scene.repo(), &[newest].into(), true);
     }
 
     /// By the real clock all backups are from the future: a new one is good, and nothing goes.

@@ -1,15 +1,13 @@
-//! Expiry with real servers: [`gfs`] is a long story of backups under a policy on a clock that is made
-//! up, [`killed`] an expiry that is killed at random moments. [`Objects`] tells what a repository
-//! holds, and what of that its backups can reach.
+//! Expiry with a real server: [`gfs`] is a long story of backups under a policy on a clock that is made
+//! up. [`Objects`] tells what a repository holds, and what of that its backups can reach.
 
 mod clock;
 mod gfs;
-mod killed;
 mod model;
 mod objects;
 
 use clock::Clock;
-use objects::Objects;
+pub(crate) use objects::Objects;
 
 /// Random numbers that a seed repeats.
 struct Random(u64);

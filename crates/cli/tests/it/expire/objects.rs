@@ -11,11 +11,11 @@ use crate::support::Scene;
 
 /// Objects of a cluster, by their paths in it, with their sizes.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Objects(pub(super) BTreeMap<String, u64>);
+pub(crate) struct Objects(pub(crate) BTreeMap<String, u64>);
 
 impl Objects {
-    pub(super) fn of(scene: &Scene) -> Self {
-        let root = scene.repo().join(Scene::CLUSTER);
+    pub(crate) fn of(repo: &Path) -> Self {
+        let root = repo.join(Scene::CLUSTER);
         let mut found = BTreeMap::new();
         let mut folders = vec![root.clone()];
         while let Some(folder) = folders.pop() {
@@ -25,35 +25,49 @@ impl Objects {
                     folders.push(path);
                     continue;
                 }
-                let size = fs::metadata(&path).unwrap().len();
-                found.insert(path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned(), size);
+                // What a backup under way is writing gets its name later.
+                let Ok(metadata) = fs::metadata(&path) else { continue };
+                let path = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+                found.insert(path, metadata.len());
             }
         }
         Self(found)
     }
 
-    pub(super) fn none() -> Self {
+    pub(crate) fn none() -> Self {
         Self(BTreeMap::new())
     }
 
     /// Those that are there no more.
-    pub(super) fn without(&self, later: &Objects) -> Self {
+    pub(crate) fn without(&self, later: &Objects) -> Self {
         let gone = self.0.iter().filter(|(path, _)| !later.0.contains_key(*path));
         Self(gone.map(|(path, size)| (path.clone(), *size)).collect())
     }
 
     /// Bytes of those for whose path this holds.
-    pub(super) fn bytes(&self, of: impl Fn(&str) -> bool) -> u64 {
+    pub(crate) fn bytes(&self, of: impl Fn(&str) -> bool) -> u64 {
         self.0.iter().filter(|(path, _)| of(path)).map(|(_, size)| size).sum()
+    }
+
+    /// How many there are for whose path this holds.
+    pub(crate) fn count(&self, of: impl Fn(&str) -> bool) -> usize {
+        self.0.keys().filter(|path| of(path)).count()
+    }
+
+    /// Passes over those for whose path this holds.
+    pub(crate) fn forget(&mut self, which: impl Fn(&str) -> bool) {
+        self.0.retain(|path, _| !which(path));
     }
 
     /// Fails unless there is what the backups that exist can reach, and the WAL that is wanted, and
     /// nothing else. Every segment behind the start of one of the backups in `rolled_forward` is wanted,
-    /// and of each other backup those that make it consistent.
+    /// and of each other backup those that make it consistent; without `archived` there may be gaps
+    /// between backups.
     #[track_caller]
-    pub(super) fn check(&self, scene: &Scene, rolled_forward: &BTreeSet<String>) {
+    pub(crate) fn check(&self, repo: &Path, rolled_forward: &BTreeSet<String>, archived: bool) {
+        let none = BTreeSet::new();
         let mut there: BTreeSet<&str> = self.0.keys().map(String::as_str).collect();
-        let (records, packs) = reachable(&scene.repo());
+        let (records, packs) = reachable(repo);
         let mut missing = Vec::new();
         let mut reached = |path: String| {
             if !there.remove(path.as_str()) {
@@ -90,12 +104,13 @@ impl Objects {
         });
         assert_eq!(there, BTreeSet::new(), "nobody needs these");
         assert_eq!(segments, wanted, "segments, and what lies beside them");
-        // Those that are wanted and were there at all: up to the last one, without a gap.
+        // Where the server archives there is no gap behind the first one that is rolled forward.
         let last = segments.last().unwrap().0;
-        let absent: Vec<u64> = (0..=last)
-            .filter(|n| is_wanted(SegmentNumber(*n)) && !segments.contains(&SegmentNumber(*n)))
-            .collect();
-        assert_eq!(absent, Vec::<u64>::new(), "segments that are wanted");
+        let needed = wanted_wal(&records, if archived { rolled_forward } else { &none });
+        let numbers = (0..=last).map(SegmentNumber);
+        let absent: Vec<SegmentNumber> =
+            numbers.filter(|number| needed(*number) && !segments.contains(number)).collect();
+        assert_eq!(absent, [], "segments that are wanted");
     }
 }
 
@@ -139,7 +154,7 @@ fn reachable(repo: &Path) -> (Vec<BackupRecord>, BTreeSet<String>) {
     })
 }
 
-pub(super) async fn open(repo: &Path) -> Cluster {
+async fn open(repo: &Path) -> Cluster {
     let store = walbrook::store::open(&repo.to_str().unwrap().parse().unwrap()).unwrap();
     Repository::open(store).await.unwrap().cluster(Scene::CLUSTER).unwrap()
 }
