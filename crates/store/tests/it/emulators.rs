@@ -15,6 +15,9 @@ use walbrook_store::StoreUrl;
 /// Where `cargo xtask` and CI keep emulators.
 const CACHE: &str = "/var/cache/walbrook-emulators";
 
+/// Where what a server says goes, in its directory.
+const LOG: &str = "emulator.log";
+
 /// The account that every Azurite has, with the key that Microsoft publishes for it.
 pub(crate) const AZURITE_KEY: &str =
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
@@ -27,7 +30,7 @@ pub(crate) struct Emulator {
     pub(crate) url: StoreUrl,
     pub(crate) port: u16,
     server: Option<Child>,
-    _data: Option<tempfile::TempDir>,
+    data: Option<tempfile::TempDir>,
 }
 
 impl Drop for Emulator {
@@ -100,18 +103,25 @@ impl Emulator {
         })
     }
 
+    /// The requests that a server of ours has answered, as moto logs them.
+    pub(crate) fn requests(&self) -> Option<Vec<String>> {
+        let log = std::fs::read_to_string(self.data.as_ref()?.path().join(LOG)).unwrap();
+        Some(log.lines().filter(|line| line.contains(" HTTP/1.1\"")).map(str::to_owned).collect())
+    }
+
     fn given(variable: &str) -> Option<Self> {
         let url = std::env::var(variable).ok()?.parse().unwrap();
-        Some(Self { url, port: 0, server: None, _data: None })
+        Some(Self { url, port: 0, server: None, data: None })
     }
 
     fn start(command: impl FnOnce(u16, &Path) -> Command, url: impl FnOnce(u16) -> String) -> Self {
         let data = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut command = command(port, data.path());
-        let server = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let log = std::fs::File::create(data.path().join(LOG)).unwrap();
+        let server = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
         let emulator =
-            Self { url: url(port).parse().unwrap(), port, server: Some(server), _data: Some(data) };
+            Self { url: url(port).parse().unwrap(), port, server: Some(server), data: Some(data) };
         let deadline = Instant::now() + Duration::from_secs(60);
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert!(Instant::now() < deadline, "{command:?} does not listen on port {port}");
