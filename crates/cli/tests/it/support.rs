@@ -1,7 +1,9 @@
 //! Running one binary in an environment of its own; [`Scene`] for those that work with servers.
 
+mod random;
 mod scene;
 
+pub(crate) use random::Random;
 pub(crate) use scene::{Scene, log_tail, output};
 
 use std::process::{Command, Output};

@@ -13,9 +13,9 @@ use walbrook::types::{Lsn, WalSegmentSize};
 use walbrook_testkit::{Cluster, Fingerprint, Until, fingerprint, wait_for};
 
 use super::model::{Known, Rules};
-use super::{Clock, Objects, Random};
+use super::{Clock, Objects};
 use crate::end_to_end::newest;
-use crate::support::Scene;
+use crate::support::{Random, Scene};
 
 const BACKUPS: usize = 60;
 

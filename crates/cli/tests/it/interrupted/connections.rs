@@ -19,7 +19,7 @@ const BASE_BACKUP: &str = "pid IN (SELECT pid FROM pg_stat_replication WHERE sta
 /// The one that sends WAL.
 const WAL: &str = "pid IN (SELECT pid FROM pg_stat_replication WHERE state = 'streaming')";
 
-const LOST: &str = "take the backup again: it goes on from what this one stored";
+pub(super) const LOST: &str = "take the backup again: it goes on from what this one stored";
 
 /// A connection that reads is opened again; any other that is lost fails the backup, clearly, and
 /// what was stored until then is used by the next one.

@@ -2,8 +2,10 @@
 //! and the next backup continues them. And one during which earlier ones are removed.
 
 mod connections;
+mod cut;
 mod expired;
 mod killed;
+mod proxy;
 
 use std::fs;
 use std::path::PathBuf;
