@@ -9,6 +9,8 @@ mod under_load;
 mod visibility;
 mod workload;
 
+use std::ops::Range;
+
 use serde_json::Value;
 use walbrook_testkit::{Cluster, Installation, Until};
 
@@ -17,24 +19,42 @@ use crate::end_to_end::{installed, oracles};
 use crate::support::Scene;
 
 #[test]
+#[ignore = "minutes: cargo test -p walbrook-cli --test it every_way_on -- --ignored --test-threads=1"]
 fn every_way_on_15() {
     installed(15).into_iter().for_each(every_way);
 }
 
 #[test]
-#[ignore = "a minute for what 15 and 17 show: cargo test -p walbrook-cli --test it every_way -- --ignored"]
+#[ignore = "minutes: cargo test -p walbrook-cli --test it every_way_on -- --ignored --test-threads=1"]
 fn every_way_on_16() {
     installed(16).into_iter().for_each(every_way);
 }
 
 #[test]
+#[ignore = "minutes: cargo test -p walbrook-cli --test it every_way_on -- --ignored --test-threads=1"]
 fn every_way_on_17() {
     installed(17).into_iter().for_each(every_way);
 }
 
 #[test]
+#[ignore = "minutes: cargo test -p walbrook-cli --test it every_way_on -- --ignored --test-threads=1"]
 fn every_way_on_18() {
     installed(18).into_iter().for_each(every_way);
+}
+
+#[test]
+fn every_way_in_turn_on_18() {
+    installed(18).into_iter().for_each(every_way_in_turn);
+}
+
+#[test]
+fn some_ways_on_15() {
+    installed(15).into_iter().for_each(some_ways);
+}
+
+#[test]
+fn some_ways_on_17() {
+    installed(17).into_iter().for_each(some_ways);
 }
 
 /// A source, a way to find changes, and the name in the repository of the chain that has it.
@@ -46,23 +66,62 @@ struct Way {
     by: &'static str,
 }
 
+/// All that there are on this version. The first one finds its WAL archived, the others in what was
+/// streamed and on the server.
 fn ways(installation: &Installation) -> Vec<Way> {
-    // By SQL with archived segments; locally with those that are read from the server.
-    let has_summaries = installation.major() >= 17;
-    let over_replication = if has_summaries { "wal-summaries" } else { "hash" };
-    let mut ways = vec![("sql", "page-lsn", "page-lsn"), ("replication", "auto", over_replication)];
-    match has_summaries {
-        true => ways.splice(0..0, [("sql", "sum", "sum"), ("local", "auto", "wal-summaries")]),
-        false => ways.splice(0..0, [("sql", "auto", "sum"), ("local", "sum", "sum")]),
-    };
+    let mut ways = Vec::new();
+    for source in ["sql", "local"] {
+        ways.extend(["sum", "page-lsn", "hash"].map(|changes| (source, changes, changes)));
+    }
+    // It sends what changed by the server's summaries, or else all.
+    match installation.major() >= 17 {
+        true => ways.extend([
+            ("local", "auto", "wal-summaries"),
+            ("sql", "wal-summaries", "wal-summaries"),
+            ("replication", "auto", "wal-summaries"),
+            ("replication", "hash", "hash"),
+        ]),
+        false => ways.extend([("local", "auto", "sum"), ("replication", "auto", "hash")]),
+    }
     let way =
         |(source, changes, by)| Way { cluster: format!("{source}-{changes}"), source, changes, by };
     ways.into_iter().map(way).collect()
 }
 
-/// Backups of every way, with work in between. Nothing writes while they are taken and compared, so
-/// that what each restores to can be compared with the server file by file.
+/// What becomes of the chains.
+struct Story {
+    /// The work between backups.
+    rounds: Range<u64>,
+    /// A round without backups: the next ones have the work of two.
+    passed_over: Option<u64>,
+    /// Of how many ways one is restored in a round that is not the last.
+    in_turn: u64,
+}
+
+/// Six backups of every way, all of them restored.
 fn every_way(installation: &Installation) {
+    let story = Story { rounds: 0..6, passed_over: None, in_turn: 1 };
+    chains(installation, &ways(installation), &story);
+}
+
+/// Six backups of every way, of which the last are restored, and a third of the others.
+fn every_way_in_turn(installation: &Installation) {
+    let story = Story { rounds: 0..6, passed_over: None, in_turn: 3 };
+    chains(installation, &ways(installation), &story);
+}
+
+/// Three backups of some ways: each source, and each kind of log.
+fn some_ways(installation: &Installation) {
+    let some = ["sql-sum", "sql-page-lsn", "local-auto", "replication-auto"];
+    let mut ways = ways(installation);
+    ways.retain(|way| some.contains(&way.cluster.as_str()));
+    assert_eq!(ways.len(), some.len());
+    chains(installation, &ways, &Story { rounds: 0..4, passed_over: Some(2), in_turn: 1 });
+}
+
+/// Backups of these ways, with work in between. Nothing writes while they are taken and compared, so
+/// that what each restores to can be compared with the server file by file.
+fn chains(installation: &Installation, ways: &[Way], story: &Story) {
     let scene = Scene::new();
     let mut builder = Cluster::builder(installation)
         .data_checksums(true)
@@ -76,17 +135,16 @@ fn every_way(installation: &Installation) {
     let cluster = scene.archiving(builder).start().unwrap();
     data::fill(&cluster);
     workload::begin(&cluster);
-    let ways = ways(installation);
+    let end = story.rounds.end - 1;
     let mut last: Vec<Value> = Vec::new();
-    for round in 0..4 {
+    for round in story.rounds.clone() {
         workload::round(&cluster, round);
-        // Read before the backups: whoever reads rows first marks them, which changes pages.
-        let contents = (round == 3).then(|| Contents::of(&cluster));
-        cluster.psql_ok("postgres", "CHECKPOINT").unwrap();
-        // The work of two rounds between the backups before and after.
-        if round == 2 {
+        if story.passed_over == Some(round) {
             continue;
         }
+        // Read before the backups: whoever reads rows first marks them, which changes pages.
+        let contents = (round > 0).then(|| Contents::of(&cluster));
+        cluster.psql_ok("postgres", "CHECKPOINT").unwrap();
         let mut records = Vec::new();
         for (index, way) in ways.iter().enumerate() {
             let record = backup(&scene, &cluster, way);
@@ -98,12 +156,20 @@ fn every_way(installation: &Installation) {
             archive_for(&scene, &cluster, &ways[0]);
         }
         // The first ones are full, which other tests are about.
-        for (way, record) in ways.iter().zip(&records).filter(|_| round > 0) {
+        let Some(contents) = contents else {
+            last = records;
+            continue;
+        };
+        for (index, (way, record)) in (round..).zip(ways.iter().zip(&records)) {
+            if round < end && !index.is_multiple_of(story.in_turn) {
+                continue;
+            }
             let name = format!("{}-{round}", way.cluster);
             let directory = restore(&scene, &cluster, &name, way, record);
             compare::files(&cluster, &directory, &name, lsn(&record["span"]["start_lsn"]));
-            if let Some(contents) = &contents {
-                start(&scene, &cluster, &directory, &name, contents);
+            // The same files are the same rows: a server is started on some.
+            if index.is_multiple_of(if round == end { story.in_turn } else { ways.len() as u64 }) {
+                start(&scene, &cluster, &directory, &name, &contents);
             }
             remove(&scene, &name);
         }

@@ -107,6 +107,18 @@ fn move_databases(cluster: &Cluster, round: u64) {
                 "CREATE TABLE there TABLESPACE second AS SELECT generate_series(1, 999) n",
             );
         }
+        4 => {
+            run("made3", "DROP TABLE there");
+            run("postgres", "DROP TABLESPACE second; DROP DATABASE made3");
+        }
+        5 => {
+            // Under the name of one that is gone, with another number.
+            let path = cluster.make_dir("third").unwrap();
+            run("postgres", &format!("CREATE TABLESPACE second LOCATION '{}'", path.display()));
+            let copy = "CREATE DATABASE placed TEMPLATE mould TABLESPACE second STRATEGY file_copy";
+            run("postgres", copy);
+            run("placed", "DELETE FROM cast_iron WHERE n % 3 = 0; VACUUM cast_iron");
+        }
         _ => {}
     }
 }
