@@ -128,8 +128,7 @@ fn accept(wire: &Arc<Mutex<Wire>>, client: UnixStream) {
 /// One direction of a connection, to its end.
 fn copy(wire: &Mutex<Wire>, mut from: UnixStream, mut to: UnixStream) {
     let mut buffer = vec![0; 64 << 10];
-    loop {
-        let Ok(count @ 1..) = from.read(&mut buffer) else { break };
+    while let Ok(count @ 1..) = from.read(&mut buffer) {
         // The last bytes before a cut do not arrive.
         if !wire.lock().unwrap().pass(count) || to.write_all(&buffer[..count]).is_err() {
             break;

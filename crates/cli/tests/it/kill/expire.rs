@@ -213,7 +213,7 @@ fn a_killed_expiry() {
         if let Some(slow) = slow.take() {
             let ran = slow.end().expect(0);
             taken = Some(serde_json::from_str(&ran.stdout).unwrap());
-            // While it was under way no WAL went.
+            // While it was under way what it builds on stayed, with WAL.
             template.scene.again(round, "walbrook-expire", &policy);
         }
         bury(&repo);
