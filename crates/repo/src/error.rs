@@ -57,6 +57,12 @@ impl Error {
         self
     }
 
+    /// Says what to do about it as well.
+    pub(crate) fn with_remedy(mut self, remedy: impl fmt::Display) -> Self {
+        self.0.message = format!("{}; {remedy}", self.0.message);
+        self
+    }
+
     pub(crate) fn local(what: impl Into<String>, source: std::io::Error) -> Self {
         Self::new(ErrorKind::LocalIo, what).with_source(source)
     }

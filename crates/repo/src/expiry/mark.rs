@@ -133,7 +133,9 @@ impl Cluster {
                 Err(error) if is_absent(&error) => continue,
                 Err(error) => return Err(error.into()),
             };
-            let mark = document::open(&object.path, &bytes)?;
+            let remedy = "when no walbrook-expire is at work, delete that object: the next one finds by \
+                          itself what there is to remove";
+            let mark = document::open(&object.path, &bytes).map_err(|e| e.with_remedy(remedy))?;
             marks.push(StoredMark { mark, modified: object.modified });
         }
         Ok(marks)

@@ -122,7 +122,12 @@ impl Cluster {
         };
         match found.await {
             Ok((bytes, begun_at)) => {
-                Ok(Some(UnfinishedBackup { intent: document::open(&path, &bytes)?, begun_at }))
+                let intent = document::open(&path, &bytes).map_err(|e| {
+                    e.with_remedy(format_args!(
+                        "if backup {id} is not under way, delete that object"
+                    ))
+                })?;
+                Ok(Some(UnfinishedBackup { intent, begun_at }))
             }
             // Packs whose intent is gone are nobody's.
             Err(error) if is_absent(&error) => Ok(None),

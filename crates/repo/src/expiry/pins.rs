@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures::TryStreamExt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use walbrook_store::ErrorKind as StoreErrorKind;
+use walbrook_store::{ErrorKind as StoreErrorKind, ObjectMeta};
 
 use crate::document::{self, Document};
 use crate::repository::is_absent;
@@ -68,28 +68,37 @@ impl Cluster {
     }
 
     async fn pins_below(&self, folder: &str) -> Result<Vec<BackupPin>> {
-        let paths: Vec<String> =
-            self.store().list(folder, None).map_ok(|object| object.path).try_collect().await?;
+        let objects: Vec<ObjectMeta> = self.store().list(folder, None).try_collect().await?;
         let released = |path: &str| {
             let release = path.strip_suffix(".json").map(|stem| format!("{stem}{RELEASED}"));
-            release.is_some_and(|release| paths.binary_search(&release).is_ok())
+            release.is_some_and(|release| {
+                objects.binary_search_by(|object| object.path.cmp(&release)).is_ok()
+            })
         };
         let mut pins = Vec::new();
-        for path in paths.iter().filter(|path| path.ends_with(".json") && !path.ends_with(RELEASED))
-        {
-            if released(path) {
+        for object in &objects {
+            let path = &object.path;
+            let is_pin = path.ends_with(".json") && !path.ends_with(RELEASED);
+            let Some((id, backup)) = named(path).filter(|_| is_pin && !released(path)) else {
                 continue;
-            }
+            };
             let bytes = match self.store().get(path).await {
                 Ok(bytes) => bytes,
                 Err(error) if is_absent(&error) => continue,
                 Err(error) => return Err(error.into()),
             };
-            let pin: BackupPin = document::open(path, &bytes)?;
-            if pin_path(self, &pin) != *path {
-                return Err(Error::corrupt(path, format!("it is a pin of backup {}", pin.backup)));
+            match document::open::<BackupPin>(path, &bytes) {
+                Ok(pin) if (&pin.id, &pin.backup) == (&id, &backup) => pins.push(pin),
+                Err(error) if error.kind() != ErrorKind::Corrupt => return Err(error),
+                // Whoever made it wanted the backup kept, for how long nobody knows.
+                _ => pins.push(BackupPin {
+                    id,
+                    backup,
+                    until: None,
+                    note: format!("{path} can't be read"),
+                    created_at: Timestamp::try_from(object.modified).unwrap_or_default(),
+                }),
             }
-            pins.push(pin);
         }
         Ok(pins)
     }
@@ -170,4 +179,11 @@ impl Cluster {
 
 fn pin_path(cluster: &Cluster, pin: &BackupPin) -> String {
     format!("{}/{}.json", layout::backup_pins(cluster.name(), &pin.backup), pin.id)
+}
+
+/// The pin and the backup that the path of a pin names.
+fn named(path: &str) -> Option<(BackupId, BackupId)> {
+    let (folder, name) = path.rsplit_once('/')?;
+    let backup = folder.rsplit('/').next()?.parse().ok()?;
+    Some((name.strip_suffix(".json")?.parse().ok()?, backup))
 }

@@ -66,3 +66,45 @@ async fn pins_are_taken_back() {
     world::expire(store.clone(), &[0]).await.unwrap();
     assert_clean(&store, "with what released them").await;
 }
+
+/// One that can't be read holds for ever: somebody wanted the backup kept.
+#[tokio::test]
+async fn a_damaged_pin_holds() {
+    let store = build().await;
+    let cluster = world::open(store.clone()).await.unwrap();
+    let pin = cluster.pin(&id(BACKUPS[0]), Some(Timestamp::now()), "over").await.unwrap();
+    let path = format!("main/pins/{}/{}.json", pin.backup, pin.id);
+    store.overwrite(&path, "damaged").unwrap();
+    let found = &cluster.pins().await.unwrap()[&id(BACKUPS[0])][0];
+    assert_eq!((&found.id, found.until), (&pin.id, None));
+    assert!(found.note.contains(&path), "{found:?}");
+    let report = world::expire(store.clone(), &[0]).await.unwrap();
+    assert_eq!(report.kept[0].reason, KeptReason::Pinned);
+    assert_eq!(cluster.unpin(&id(BACKUPS[0])).await.unwrap().len(), 1);
+    assert!(cluster.pins().await.unwrap().is_empty());
+}
+
+/// The messages say what to do.
+#[tokio::test]
+async fn damaged_marks_and_intents_are_named() {
+    let store = build().await;
+    for path in [
+        format!("main/expiry/{}.json", world::NEW),
+        format!("main/backups/{}/intent.json", world::DEAD),
+    ] {
+        let whole = store.get(&path).await.ok();
+        match whole {
+            Some(_) => store.overwrite(&path, "damaged").unwrap(),
+            None => store.create(&path, "damaged".into()).await.unwrap(),
+        }
+        let error = world::expire(store.clone(), &[0]).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        let text = error.to_string();
+        assert!(text.contains(&path) && text.contains("delete that object"), "{text}");
+        store.delete(&path).await.unwrap();
+    }
+    // And doing it helps.
+    world::expire(store.clone(), &[0]).await.unwrap();
+    assert_whole(&store, "after it").await;
+    assert_clean(&store, "after it").await;
+}
