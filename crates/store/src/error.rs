@@ -17,7 +17,7 @@ pub enum ErrorKind {
     StoreMissing,
     /// The operating system or the cloud refuses this user or these credentials.
     PermissionDenied,
-    /// The file system is mounted read-only.
+    /// The file system is mounted read-only, or the store was opened as it was in the past.
     ReadOnly,
     /// No space, or the quota is used up. Nothing of the object is left behind.
     StorageFull,
@@ -36,6 +36,8 @@ pub enum ErrorKind {
     Unavailable,
     /// The store can't do what is needed, such as creating an object only when there is none.
     Unsupported,
+    /// Somebody has replaced an object, which nothing of ours ever does.
+    Tampered,
     /// Anything else.
     Other,
 }
@@ -69,6 +71,10 @@ impl ErrorKind {
             Self::InvalidOption => ("invalid option", ""),
             Self::Unavailable => ("the store does not answer as it should", "try again later"),
             Self::Unsupported => ("the store can't do this", ""),
+            Self::Tampered => (
+                "somebody has replaced it",
+                "find out who writes there; the option as_of reads what there was before",
+            ),
             Self::Other => ("unexpected trouble", ""),
         }
     }

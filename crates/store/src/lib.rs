@@ -21,7 +21,7 @@ pub use open::open;
 pub use options::{OptionInfo, Scheme};
 pub use path::{MAX_PATH, MAX_SEGMENT, check_path, check_prefix};
 pub use payload::Payload;
-pub use store::{Children, ObjectMeta, Store};
+pub use store::{Children, Lock, ObjectMeta, Store};
 pub use url::StoreUrl;
 
 /// What [`Store::list`] returns; the type of the `futures` crate.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
 
 use crate::{
-    Children, Error, ErrorKind, ObjectMeta, Payload, Result, Store, check_path, check_prefix,
+    Children, Error, ErrorKind, Lock, ObjectMeta, Payload, Result, Store, check_path, check_prefix,
 };
 
 /// How many objects one step of a listing copies out of the map.
@@ -27,6 +27,8 @@ pub struct MemoryStore {
 struct Object {
     content: Bytes,
     modified: SystemTime,
+    /// Until then it can't be deleted.
+    locked: Option<SystemTime>,
 }
 
 impl Object {
@@ -49,7 +51,8 @@ impl MemoryStore {
     pub fn overwrite(&self, path: &str, content: impl Into<Payload>) -> Result<()> {
         check_path(path)?;
         let content = content.into().to_bytes();
-        self.write().insert(path.to_owned(), Object { content, modified: SystemTime::now() });
+        let object = Object { content, modified: SystemTime::now(), locked: None };
+        self.write().insert(path.to_owned(), object);
         Ok(())
     }
 
@@ -72,6 +75,35 @@ impl MemoryStore {
 
     fn describe(&self, e: Error, operation: &'static str, path: &str) -> Error {
         e.during(operation).with_path(path).with_location(self.location())
+    }
+
+    fn insert(&self, path: &str, content: &Payload, locked: Option<SystemTime>) -> Result<()> {
+        check_path(path).map_err(|e| self.describe(e, "create", path))?;
+        let object = Object { content: content.to_bytes(), modified: SystemTime::now(), locked };
+        let mut objects = self.write();
+        if objects.contains_key(path) {
+            return Err(self.describe(Error::new(ErrorKind::AlreadyExists, ""), "create", path));
+        }
+        objects.insert(path.to_owned(), object);
+        Ok(())
+    }
+
+    fn lock_one(&self, path: &str, lock: Lock) -> Result<()> {
+        check_path(path).map_err(|e| self.describe(e, "lock", path))?;
+        match self.write().get_mut(path) {
+            None => Err(self.describe(Error::new(ErrorKind::NotFound, ""), "lock", path)),
+            Some(object) => {
+                if object.locked.is_none_or(|until| until < lock.enough) {
+                    object.locked = object.locked.max(Some(lock.until));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Until when an object is locked, if it is: for tests, as no [`Store`] tells.
+    pub fn locked_until(&self, path: &str) -> Option<SystemTime> {
+        self.read().get(path).and_then(|object| object.locked)
     }
 
     /// Up to [`PAGE`] objects below `folder` after `after`.
@@ -97,14 +129,7 @@ pub(crate) fn folder(prefix: &str) -> String {
 #[async_trait]
 impl Store for MemoryStore {
     async fn create(&self, path: &str, content: Payload) -> Result<()> {
-        check_path(path).map_err(|e| self.describe(e, "create", path))?;
-        let object = Object { content: content.to_bytes(), modified: SystemTime::now() };
-        let mut objects = self.write();
-        if objects.contains_key(path) {
-            return Err(self.describe(Error::new(ErrorKind::AlreadyExists, ""), "create", path));
-        }
-        objects.insert(path.to_owned(), object);
-        Ok(())
+        self.insert(path, &content, None)
     }
 
     async fn get(&self, path: &str) -> Result<Bytes> {
@@ -187,8 +212,22 @@ impl Store for MemoryStore {
 
     async fn delete(&self, path: &str) -> Result<()> {
         check_path(path).map_err(|e| self.describe(e, "delete", path))?;
-        self.write().remove(path);
+        let mut objects = self.write();
+        let locked = objects.get(path).and_then(|object| object.locked);
+        if locked.is_some_and(|until| until > SystemTime::now()) {
+            let e = Error::new(ErrorKind::PermissionDenied, "it is locked");
+            return Err(self.describe(e, "delete", path));
+        }
+        objects.remove(path);
         Ok(())
+    }
+
+    async fn create_locked(&self, path: &str, content: Payload, until: SystemTime) -> Result<()> {
+        self.insert(path, &content, Some(until))
+    }
+
+    async fn lock(&self, paths: &[String], lock: Lock) -> Vec<Result<()>> {
+        paths.iter().map(|path| self.lock_one(path, lock)).collect()
     }
 
     fn location(&self) -> String {

@@ -12,6 +12,10 @@ pub fn open(location: &StoreUrl) -> Result<Arc<dyn Store>> {
         Place::Directory(path) => Arc::new(LocalStore::new(path)?),
         Place::Memory => Arc::new(MemoryStore::new()),
         #[cfg(feature = "cloud")]
+        Place::Bucket { scheme, bucket, prefix } if location.option("as_of").is_some() => {
+            Arc::new(crate::cloud::AsOfBackend::open(location, *scheme, bucket, prefix)?)
+        }
+        #[cfg(feature = "cloud")]
         Place::Bucket { scheme, bucket, prefix } => {
             Arc::new(crate::cloud::ObjectStoreBackend::open(location, *scheme, bucket, prefix)?)
         }

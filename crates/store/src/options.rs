@@ -4,7 +4,7 @@
 //! `regoin=…` never goes unnoticed.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::{Error, ErrorKind, Result};
 
@@ -105,6 +105,8 @@ enum Shape {
     Seconds,
     /// An HTTP URL without credentials.
     Endpoint,
+    /// A moment, by RFC 3339.
+    Time,
     OneOf(&'static [&'static str]),
 }
 
@@ -123,6 +125,10 @@ impl Shape {
                         && url.password().is_none()
                 }),
                 "a URL such as http://127.0.0.1:9000, without user and password",
+            ),
+            Self::Time => (
+                time(value).is_some(),
+                "a time with a zone such as 2026-11-22T14:00:00Z or 2026-11-22T15:00:00+01:00",
             ),
             Self::OneOf(values) => {
                 return (!values.contains(&value)).then(|| format!("one of {}", values.join(", ")));
@@ -145,6 +151,13 @@ pub(crate) fn flag(value: &str) -> Option<bool> {
 pub(crate) fn seconds(value: &str) -> Option<Duration> {
     let seconds = value.parse().ok().filter(|seconds| (1..=86_400).contains(seconds))?;
     Some(Duration::from_secs(seconds))
+}
+
+/// A moment.
+pub(crate) fn time(value: &str) -> Option<SystemTime> {
+    // A + that nobody escaped in a URL's query is a space there.
+    let value = value.trim().replace(' ', "+");
+    value.parse::<jiff::Timestamp>().ok().map(SystemTime::from)
 }
 
 const fn option(name: &'static str, shape: Shape, help: &'static str) -> OptionInfo {
@@ -200,6 +213,21 @@ const S3: &[OptionInfo] = with_common![
     option("sse_kms_key_id", Shape::Text, "key for aws:kms"),
     option("sse_bucket_key", Shape::Flag, "use the bucket's key with aws:kms"),
     option("request_payer", Shape::Flag, "agree to pay for requests"),
+    option(
+        "lock_mode",
+        Shape::OneOf(&["compliance", "governance"]),
+        "who can take away locks of objects: nobody, or those with a right to (compliance)"
+    ),
+    option(
+        "as_of",
+        Shape::Time,
+        "read the versions of objects that there were at this time, and change nothing"
+    ),
+    option(
+        "undelete",
+        Shape::Flag,
+        "with as_of: also what had been deleted by then, if it is left"
+    ),
 ];
 
 const GCS: &[OptionInfo] = with_common![

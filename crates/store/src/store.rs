@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
 
-use crate::{Payload, Result};
+use crate::{Error, ErrorKind, Payload, Result};
 
 /// A place for objects that are created once, read often and never changed.
 ///
@@ -73,8 +73,49 @@ pub trait Store: Debug + Send + Sync + 'static {
         delete_each(self, paths).await
     }
 
+    /// Creates an object as [`create`](Self::create) does, and locks it in the same request: until then
+    /// nobody can destroy what it is, whatever credentials they have (see the store's own options for
+    /// exceptions). Such an object may still vanish from sight where the service keeps versions: a
+    /// deletion then hides it, and the version stays.
+    ///
+    /// [`ErrorKind::Unsupported`] where the store knows no locks, or this bucket was made without.
+    async fn create_locked(&self, path: &str, content: Payload, until: SystemTime) -> Result<()> {
+        let _ = (content, until);
+        Err(no_locks("create", path, self.location()))
+    }
+
+    /// Sees to it that objects that are there are locked, and tells for each what came of it, in the
+    /// order of `paths`. A lock is never made shorter; it is durable on return. Paths of one folder
+    /// should stand together and ascend.
+    ///
+    /// Where the service keeps versions, what is locked is the object as it was created, not what
+    /// somebody has laid over it since: nothing of ours ever replaces an object. That it was replaced is an
+    /// error all the same, of kind [`ErrorKind::Tampered`], and that it was deleted is
+    /// [`ErrorKind::NotFound`]; what was there before is locked then as well, if it still is.
+    async fn lock(&self, paths: &[String], lock: Lock) -> Vec<Result<()>> {
+        let _ = lock;
+        paths.iter().map(|path| Err(no_locks("lock", path, self.location()))).collect()
+    }
+
     /// Where the store is, for messages: a URL or a directory, never with secrets.
     fn location(&self) -> String;
+}
+
+/// How long objects that are there are to be locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lock {
+    /// An object that is locked until then already is left as it is.
+    pub enough: SystemTime,
+    /// Until when others are locked. Later than `enough`, so that not every call has to extend all.
+    pub until: SystemTime,
+}
+
+fn no_locks(operation: &'static str, path: &str, location: String) -> Error {
+    Error::new(ErrorKind::Unsupported, "this kind of store has no object locks")
+        .with_remedy("use S3, with a bucket that has object lock, or do without --lock-until")
+        .during(operation)
+        .with_path(path)
+        .with_location(location)
 }
 
 /// What a store knows of an object without reading it.
@@ -147,6 +188,14 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     async fn delete_many(&self, paths: &[String]) -> Vec<Result<()>> {
         (**self).delete_many(paths).await
+    }
+
+    async fn create_locked(&self, path: &str, content: Payload, until: SystemTime) -> Result<()> {
+        (**self).create_locked(path, content, until).await
+    }
+
+    async fn lock(&self, paths: &[String], lock: Lock) -> Vec<Result<()>> {
+        (**self).lock(paths, lock).await
     }
 
     fn location(&self) -> String {

@@ -22,13 +22,13 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures::channel::oneshot;
 use futures::stream::{self, BoxStream, StreamExt};
-use walbrook_store::{Children, Error, ErrorKind, ObjectMeta, Payload, Result, Store};
+use walbrook_store::{Children, Error, ErrorKind, Lock, ObjectMeta, Payload, Result, Store};
 
 /// The methods of [`Store`] that do something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -42,10 +42,11 @@ pub enum Call {
     List,
     ListChildren,
     Delete,
+    Lock,
 }
 
 impl Call {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Create,
         Self::Get,
         Self::GetRange,
@@ -54,6 +55,7 @@ impl Call {
         Self::List,
         Self::ListChildren,
         Self::Delete,
+        Self::Lock,
     ];
 
     fn reads(self) -> bool {
@@ -67,6 +69,7 @@ impl Call {
             Self::Head => "look up",
             Self::List | Self::ListChildren => "list",
             Self::Delete => "delete",
+            Self::Lock => "lock",
         }
     }
 }
@@ -406,6 +409,27 @@ impl<S: Store> Store for FaultStore<S> {
         let fault = self.before(Call::Delete, path).await?;
         let outcome = self.store.delete(path).await;
         self.after(fault.as_ref(), Call::Delete, path, outcome)
+    }
+
+    async fn create_locked(&self, path: &str, content: Payload, until: SystemTime) -> Result<()> {
+        let fault = self.before(Call::Create, path).await?;
+        let outcome = self.store.create_locked(path, content, until).await;
+        self.after(fault.as_ref(), Call::Create, path, outcome)
+    }
+
+    async fn lock(&self, paths: &[String], lock: Lock) -> Vec<Result<()>> {
+        let mut outcomes = Vec::with_capacity(paths.len());
+        for path in paths {
+            outcomes.push(match self.before(Call::Lock, path).await {
+                Ok(fault) => {
+                    let one = self.store.lock(std::slice::from_ref(path), lock).await;
+                    let outcome = one.into_iter().collect();
+                    self.after(fault.as_ref(), Call::Lock, path, outcome)
+                }
+                Err(error) => Err(error),
+            });
+        }
+        outcomes
     }
 
     fn location(&self) -> String {

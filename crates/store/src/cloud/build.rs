@@ -7,10 +7,14 @@ use std::time::Duration;
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::client::{HttpConnector, ReqwestConnector};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
-use object_store::{BackoffConfig, Certificate, ClientOptions, ObjectStore, RetryConfig};
+use object_store::{
+    BackoffConfig, Certificate, ClientOptions, HeaderMap, HeaderValue, ObjectStore, RetryConfig,
+};
 
 use super::errors::Classifier;
+use super::requests::Requests;
 use crate::options::{flag, seconds};
 use crate::{Error, ErrorKind, Result, Scheme, StoreUrl};
 
@@ -48,16 +52,15 @@ pub(super) fn client(
             return Err(Error::new(ErrorKind::Other, "not a cloud"));
         }
     };
-    built.map_err(|e| {
-        let cause = classifier.error(e);
-        let error =
-            Error::new(ErrorKind::InvalidOption, "the options do not make a working client");
-        error
-            .with_remedy(
-                "correct the options, or the variables of the environment that stand in for them",
-            )
-            .with_source(cause)
-    })
+    built.map_err(|e| unusable(e, classifier))
+}
+
+fn unusable(e: object_store::Error, classifier: &Classifier) -> Error {
+    Error::new(ErrorKind::InvalidOption, "the options do not make a working client")
+        .with_remedy(
+            "correct the options, or the variables of the environment that stand in for them",
+        )
+        .with_source(classifier.error(e))
 }
 
 /// A client of S3 that deletes many objects by one request; none where there is no such thing.
@@ -71,6 +74,88 @@ pub(super) fn bulk_client(
     }
     let client = s3(url, bucket).ok()?.with_disable_bulk_delete(false).build().ok()?;
     Some(Arc::new(client))
+}
+
+/// A client of S3 whose creations are locked until then, which is a time by RFC 3339.
+pub(super) fn locking_client(
+    url: &StoreUrl,
+    bucket: &str,
+    until: &str,
+    classifier: &Classifier,
+) -> Result<Arc<dyn ObjectStore>> {
+    let mut builder = s3(url, bucket)?;
+    // S3 wants a checksum along with a lock, and others of its protocol this header as well.
+    let checksum = url.option("checksum").unwrap_or("sha256");
+    let headers = [
+        ("x-amz-object-lock-mode", lock_mode(url)),
+        ("x-amz-object-lock-retain-until-date", until),
+        ("x-amz-sdk-checksum-algorithm", &checksum.to_ascii_uppercase()),
+    ];
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        let value = HeaderValue::from_str(value).map_err(|e| {
+            Error::new(ErrorKind::Other, "the lock makes no header of a request").with_source(e)
+        })?;
+        map.insert(name, value);
+    }
+    let endpoint = endpoint(&builder);
+    let options = client_options(url, endpoint.as_deref(), ca_file(url).as_deref())?;
+    builder = builder
+        .with_config(AmazonS3ConfigKey::Checksum, checksum)
+        .with_client_options(options.with_default_headers(map));
+    builder.build().map(|client| Arc::new(client) as _).map_err(|e| unusable(e, classifier))
+}
+
+/// The mode of locks, as S3 names it.
+pub(super) fn lock_mode(url: &StoreUrl) -> &'static str {
+    match url.option("lock_mode") {
+        Some("governance") => "GOVERNANCE",
+        _ => "COMPLIANCE",
+    }
+}
+
+/// What requests of S3 are made with that `object_store` does not know.
+pub(super) fn s3_requests(
+    url: &StoreUrl,
+    bucket: &str,
+    classifier: &Classifier,
+) -> Result<Requests> {
+    use AmazonS3ConfigKey as Key;
+    let builder = s3(url, bucket)?;
+    let endpoint = endpoint(&builder);
+    let is = |key| builder.get_config_value(&key).is_some_and(|value| flag(&value) == Some(true));
+    let region = builder.get_config_value(&Key::Region).unwrap_or_else(|| "us-east-1".to_owned());
+    // As `object_store` makes it of the same options.
+    let bucket_url = match (&endpoint, is(Key::VirtualHostedStyleRequest)) {
+        (Some(endpoint), true) => endpoint.trim_end_matches('/').to_owned(),
+        (Some(endpoint), false) => format!("{}/{bucket}", endpoint.trim_end_matches('/')),
+        (None, true) => format!("https://{bucket}.s3.{region}.amazonaws.com"),
+        (None, false) => format!("https://s3.{region}.amazonaws.com/{bucket}"),
+    };
+    let options = client_options(url, endpoint.as_deref(), ca_file(url).as_deref())?;
+    let http =
+        ReqwestConnector::default().connect(&options).map_err(|e| unusable(e, classifier))?;
+    let (anonymous, request_payer) = (is(Key::SkipSignature), is(Key::RequestPayer));
+    let client = builder.build().map_err(|e| unusable(e, classifier))?;
+    Ok(Requests {
+        http,
+        credentials: client.credentials().clone(),
+        anonymous,
+        request_payer,
+        region,
+        bucket_url,
+        retries: retries(url),
+    })
+}
+
+fn endpoint(builder: &AmazonS3Builder) -> Option<String> {
+    builder
+        .get_config_value(&AmazonS3ConfigKey::S3Endpoint)
+        .or_else(|| builder.get_config_value(&AmazonS3ConfigKey::Endpoint))
+}
+
+fn ca_file(url: &StoreUrl) -> Option<String> {
+    url.option("ca_file").map(str::to_owned).or_else(|| std::env::var("AWS_CA_BUNDLE").ok())
 }
 
 fn s3(url: &StoreUrl, bucket: &str) -> Result<AmazonS3Builder> {
@@ -123,11 +208,7 @@ fn s3(url: &StoreUrl, bucket: &str) -> Result<AmazonS3Builder> {
         builder = builder.with_virtual_hosted_style_request(!path_style);
     }
     builder = server_side_encryption(url, builder)?;
-    let endpoint = builder
-        .get_config_value(&Key::S3Endpoint)
-        .or_else(|| builder.get_config_value(&Key::Endpoint));
-    let ca_file =
-        url.option("ca_file").map(str::to_owned).or_else(|| std::env::var("AWS_CA_BUNDLE").ok());
+    let (endpoint, ca_file) = (endpoint(&builder), ca_file(url));
     Ok(builder
         .with_bucket_name(bucket)
         .with_conditional_put(S3ConditionalPut::ETagMatch)

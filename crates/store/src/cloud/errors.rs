@@ -42,6 +42,13 @@ impl Classifier {
             return Error::new(ErrorKind::StoreMissing, "there is no such bucket or container")
                 .with_remedy("create it, or correct the location");
         }
+        if ["missing Object Lock", "missing ObjectLock", "ObjectLockConfigurationNotFound"]
+            .iter()
+            .any(|sign| text.contains(sign))
+        {
+            return Error::new(ErrorKind::Unsupported, "the bucket has no object lock")
+                .with_remedy("make a bucket with object lock enabled, or do without --lock-until");
+        }
         match e {
             E::NotFound { .. } => Error::new(ErrorKind::NotFound, ""),
             E::AlreadyExists { .. } | E::Precondition { .. } | E::NotModified { .. } => {

@@ -1,15 +1,21 @@
 //! S3, Google Cloud Storage and Azure, by the crate `object_store`, whose types stay in here.
 //!
 //! [`ObjectStoreBackend`] maps our trait to its requests; [`build`] maps our options to its builders;
-//! [`errors`] maps its errors to ours, with secrets taken out.
+//! [`errors`] maps its errors to ours, with secrets taken out. What it does not know of S3 is done by
+//! [`requests`] of our own: [`lock`] for locks of objects, [`versions`] for lists of their versions,
+//! which [`AsOfBackend`] reads.
 
+mod as_of;
 mod build;
 mod errors;
+mod lock;
+mod requests;
+mod versions;
 
 use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -18,12 +24,14 @@ use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 
+pub(crate) use self::as_of::AsOfBackend;
 use self::errors::{Classifier, certainly_exists};
+use self::requests::Requests;
 use crate::memory::folder;
 use crate::store::delete_each;
 use crate::{
-    Children, Error, ErrorKind, ObjectMeta, Payload, Result, Scheme, Store, StoreUrl, check_path,
-    check_prefix,
+    Children, Error, ErrorKind, Lock, ObjectMeta, Payload, Result, Scheme, Store, StoreUrl,
+    check_path, check_prefix,
 };
 
 /// How often a creation is asked for anew when the service says that another is under way.
@@ -43,6 +51,10 @@ pub(crate) struct ObjectStoreBackend {
     bulk: OnceLock<Option<Arc<dyn ObjectStore>>>,
     /// Whether the service has failed to delete in bulk.
     bulk_failed: AtomicBool,
+    /// Creates objects that are locked until a date.
+    locking: Mutex<Option<(String, Arc<dyn ObjectStore>)>>,
+    /// Requests of S3 that the clients do not know; made when they are needed first.
+    requests: OnceLock<Requests>,
 }
 
 impl ObjectStoreBackend {
@@ -61,7 +73,19 @@ impl ObjectStoreBackend {
             bucket: bucket.to_owned(),
             bulk: OnceLock::new(),
             bulk_failed: AtomicBool::new(false),
+            locking: Mutex::new(None),
+            requests: OnceLock::new(),
         })
+    }
+
+    fn requests(&self) -> Result<&Requests> {
+        match self.requests.get() {
+            Some(requests) => Ok(requests),
+            None => {
+                let made = build::s3_requests(&self.url, &self.bucket, &self.classifier)?;
+                Ok(self.requests.get_or_init(|| made))
+            }
+        }
     }
 
     fn describe(&self, e: Error, operation: &'static str, path: &str) -> Error {
@@ -96,12 +120,17 @@ impl ObjectStoreBackend {
         Some(ObjectMeta { path, size: meta.size, modified: SystemTime::from(meta.last_modified) })
     }
 
-    async fn try_create(&self, path: &str, content: Payload) -> Result<()> {
+    async fn create_by(
+        &self,
+        client: &Arc<dyn ObjectStore>,
+        path: &str,
+        content: Payload,
+    ) -> Result<()> {
         let key = self.key(path)?;
         let content: PutPayload = content.iter().cloned().collect();
         let (mut conflicts, mut repeated) = (0, false);
         loop {
-            let Err(e) = self.client.put_opts(&key, content.clone(), PutMode::Create.into()).await
+            let Err(e) = client.put_opts(&key, content.clone(), PutMode::Create.into()).await
             else {
                 return Ok(());
             };
@@ -336,7 +365,8 @@ fn parse(key: &str) -> Result<Path> {
 #[async_trait]
 impl Store for ObjectStoreBackend {
     async fn create(&self, path: &str, content: Payload) -> Result<()> {
-        self.try_create(path, content).await.map_err(|e| self.describe(e, "create", path))
+        let created = self.create_by(&self.client, path, content).await;
+        created.map_err(|e| self.describe(e, "create", path))
     }
 
     async fn get(&self, path: &str) -> Result<Bytes> {
@@ -398,6 +428,18 @@ impl Store for ObjectStoreBackend {
             })
             .collect();
         stream::iter(chunks).buffered(BULKS).flat_map(stream::iter).collect().await
+    }
+
+    async fn create_locked(&self, path: &str, content: Payload, until: SystemTime) -> Result<()> {
+        let created = self.try_create_locked(path, content, until).await;
+        created.map_err(|e| self.describe(e, "create", path))
+    }
+
+    async fn lock(&self, paths: &[String], lock: Lock) -> Vec<Result<()>> {
+        let outcomes = self.try_lock(paths, lock).await.into_iter().zip(paths);
+        outcomes
+            .map(|(outcome, path)| outcome.map_err(|e| self.describe(e, "lock", path)))
+            .collect()
     }
 
     fn location(&self) -> String {

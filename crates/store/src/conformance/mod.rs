@@ -16,6 +16,7 @@
 
 mod creating;
 mod listing;
+mod locking;
 mod reading;
 
 use std::fmt;
@@ -155,6 +156,15 @@ pub async fn run(store: Arc<dyn Store>) -> Result<(), Failure> {
     // Also after a failure; which is then what counts.
     let cleaned = clean(&*store, &run).await;
     outcome.and(cleaned.map_err(|failure| Failure { check: "clean", ..failure }))
+}
+
+/// Checks what [`Store`] promises of locks, for stores that have them. What it made stays locked for a
+/// minute or so, and is not deleted: use a store that is for tests.
+pub async fn run_locks(store: Arc<dyn Store>) -> Result<(), Failure> {
+    let run = RandomState::new().hash_one(std::process::id());
+    let folder = format!("conformance-{run:016x}/locks");
+    let outcome = locking::locks(&Scratch { store, folder }).await;
+    outcome.map_err(|failure| Failure { check: "locks", ..failure })
 }
 
 type Check = for<'a> fn(&'a Scratch) -> BoxFuture<'a, Outcome>;

@@ -61,10 +61,20 @@ impl Emulator {
                     )
                 },
             );
-            let answer = request(emulator.port, "PUT /bucket", "");
-            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+            let locked = "x-amz-bucket-object-lock-enabled: true";
+            for (bucket, header) in [("PUT /bucket", "x: y"), ("PUT /locks", locked)] {
+                let answer = request(emulator.port, bucket, header, "");
+                assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+            }
             Some(emulator)
         })
+    }
+
+    /// The URL of a bucket of an S3 server of ours that has object locks.
+    pub(crate) fn with_locks(&self) -> Option<StoreUrl> {
+        let text = self.url.to_string().replace("//bucket/", "//locks/");
+        let url: StoreUrl = (self.port > 0).then(|| text.parse().unwrap())?;
+        Some(url.with_option("secret_access_key", "test-secret").unwrap())
     }
 
     /// A GCS bucket of one's own. No emulator that a registry has will do: fake-gcs-server and
@@ -97,7 +107,7 @@ impl Emulator {
                 },
             );
             let create = format!("PUT /devstoreaccount1/box?restype=container&{AZURITE_SAS}");
-            let answer = request(emulator.port, &create, "");
+            let answer = request(emulator.port, &create, "x: y", "");
             assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
             Some(emulator)
         })
@@ -144,12 +154,15 @@ fn find(name: &str, cached: &[&str]) -> Option<PathBuf> {
     candidates.find(|program| program.is_file())
 }
 
-/// One HTTP request that needs no signature: what makes a bucket.
-fn request(port: u16, line: &str, body: &str) -> String {
+/// Credentials of anybody: nobody checks the signature, but there has to be one.
+const ANYBODY: &str = "Authorization: AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0";
+
+/// One HTTP request that needs no signature: what makes a bucket, and what an attacker does.
+pub(crate) fn request(port: u16, line: &str, header: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     write!(
         stream,
-        "{line} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        "{line} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{header}\r\n{ANYBODY}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     )
     .unwrap();

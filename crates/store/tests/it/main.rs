@@ -8,4 +8,6 @@ mod disk_full;
 #[cfg(feature = "cloud")]
 mod emulators;
 mod local;
+#[cfg(feature = "cloud")]
+mod locks;
 mod memory;

@@ -8,6 +8,11 @@ async fn conforms() {
 }
 
 #[tokio::test]
+async fn locks() {
+    conformance::run_locks(Arc::new(MemoryStore::new())).await.unwrap();
+}
+
+#[tokio::test]
 async fn each_opening_is_a_store_of_its_own() {
     let url: StoreUrl = "memory:".parse().unwrap();
     let (one, other) = (open(&url).unwrap(), open(&url).unwrap());
