@@ -36,9 +36,9 @@ mod wire;
 pub use backup::{
     BackupIntent, BackupReader, BackupRecord, BackupSize, BackupSpan, BackupWriter, BaseFile,
     BaseIndex, ChangeFacts, CompactionOptions, DamageReport, DamagedPage, FileNumber, IndexedFrame,
-    InterruptedBackup, PackIndex, PageCheck, Piece, ResumedBackups, ServerFacts, ShardRecord,
-    SourceFacts, StoredFrames, TablespaceRecord, UncommittedBackup, WornPacks, WriterOptions,
-    Written,
+    InterruptedBackup, LockFacts, PackIndex, PageCheck, Piece, ResumedBackups, ServerFacts,
+    ShardRecord, SourceFacts, StoredFrames, TablespaceRecord, UncommittedBackup, WornPacks,
+    WriterOptions, Written,
 };
 pub use cluster::{Cluster, DamagedBackup, SystemRecord};
 pub use codec::Codec;

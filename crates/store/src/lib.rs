@@ -6,6 +6,7 @@ mod cloud;
 pub mod conformance;
 mod error;
 mod local;
+mod locking;
 mod memory;
 mod open;
 mod options;
@@ -16,6 +17,7 @@ mod url;
 
 pub use error::{Error, ErrorKind, Result};
 pub use local::LocalStore;
+pub use locking::{LockUntil, LockingStore};
 pub use memory::MemoryStore;
 pub use open::open;
 pub use options::{OptionInfo, Scheme};

@@ -166,7 +166,7 @@ impl Rule {
 
 /// How many calls of each kind were made, those that failed included.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Calls([u64; 8]);
+pub struct Calls([u64; 9]);
 
 impl Calls {
     /// The calls of one kind. A listing counts once, when it is first polled.

@@ -23,6 +23,7 @@ mod catalog;
 mod error;
 mod expire;
 mod host;
+mod lock;
 mod pg_manifest;
 mod progress;
 mod restore;
@@ -38,6 +39,7 @@ pub use catalog::{
 };
 pub use error::{Error, ErrorKind, Result};
 pub use expire::{ExpiryOptions, ExpiryPlan, expire, pin, plan_expiry, unpin};
+pub use lock::LockOptions;
 pub use progress::{NoProgress, Phase, Progress};
 pub use restore::{
     RestoreOptions, RestorePlan, RestoreReport, TablespacePlan, Target, TargetAction,
@@ -57,7 +59,7 @@ pub use walbrook_repo::{
     BackupId, BackupPin, BackupRecord, Codec, ExpiryReport, KeptBackup, KeptReason, PutOutcome,
     Refusals,
 };
-pub use walbrook_store::StoreUrl;
+pub use walbrook_store::{LockUntil, StoreUrl};
 
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 

@@ -2,6 +2,7 @@
 
 mod common;
 mod duration;
+mod lock;
 mod pair;
 mod policy;
 mod rate;
@@ -11,6 +12,7 @@ mod time;
 
 pub(crate) use common::CommonArgs;
 pub(crate) use duration::duration;
+pub(crate) use lock::LockArgs;
 pub(crate) use pair::{Pair, TablespaceMapping, pair, tablespace_mapping};
 pub(crate) use policy::PolicyArgs;
 pub(crate) use rate::rate;

@@ -10,7 +10,9 @@ use walbrook::{
     Environment, ExpiryOptions, Source, WalMode,
 };
 
-use crate::args::{CommonArgs, Pair, PolicyArgs, codec, duration, jobs, pair, rate, size};
+use crate::args::{
+    CommonArgs, LockArgs, Pair, PolicyArgs, codec, duration, jobs, pair, rate, size,
+};
 use crate::commands::expire::Done;
 use crate::commands::expire_text;
 use crate::config::Settings;
@@ -24,8 +26,8 @@ use crate::runtime;
 /// The exit code for a backup that exists, of a database that has damaged pages.
 const DAMAGED: u8 = 3;
 
-/// The exit code for a good backup, after which the expiry failed.
-const NOT_EXPIRED: u8 = 4;
+/// The exit code for a good backup, after which the expiry failed, or of which not all is locked.
+const NOT_ALL: u8 = 4;
 
 /// How many damaged pages are named; the backup's record has more.
 const NAMED: usize = 10;
@@ -51,7 +53,8 @@ Environment: WALBROOK_REPO, WALBROOK_CLUSTER, WALBROOK_CONFIG; PG* as for psql; 
 AZURE_* for the credentials of stores.
 
 Exit codes: 0 done; 1 failed; 2 usage; 3 done, but the database has damaged pages, and nothing was
-expired; 4 the backup is done and good, but --expire failed or could not remove all."
+expired; 4 the backup is done and good, but --expire failed or could not remove all, or what it needs
+of earlier backups could not all be locked (--lock-until)."
 )]
 struct Args {
     /// The server, as keywords or a URL of libpq; PG* variables, service file and ~/.pgpass fill it
@@ -154,6 +157,9 @@ struct Args {
     expire: bool,
 
     #[command(flatten)]
+    lock: LockArgs,
+
+    #[command(flatten)]
     policy: PolicyArgs,
 
     #[command(flatten)]
@@ -208,6 +214,7 @@ fn run(args: Args, console: Console) -> Result<ExitCode> {
         runtime::run(runtime::large(), async { Ok(walbrook::backup(&options, &progress).await?) })?;
     drop(progress);
     tell_source(&record, &console);
+    let locked = tell_lock(&record, &console);
 
     let expired = match &expiry {
         Some(expiry) if record.damage.pages == 0 => expire(expiry, &console)?,
@@ -222,9 +229,9 @@ fn run(args: Args, console: Console) -> Result<ExitCode> {
         OutputFormat::Text => print(&format!("{}\n", record.id))?,
         OutputFormat::Json => print_json(&record)?,
     }
-    Ok(match (damaged, expired) {
+    Ok(match (damaged, expired && locked) {
         (true, _) => DAMAGED.into(),
-        (false, false) => NOT_EXPIRED.into(),
+        (false, false) => NOT_ALL.into(),
         (false, true) => ExitCode::SUCCESS,
     })
 }
@@ -297,10 +304,23 @@ fn tell_source(record: &BackupRecord, console: &Console) {
     }
 }
 
+/// Whether all is locked that was to be.
+fn tell_lock(record: &BackupRecord, console: &Console) -> bool {
+    let Some(lock) = &record.lock else { return true };
+    match &lock.trouble {
+        None => console.info(format_args!("all that it needs is locked until {}", lock.until)),
+        Some(trouble) => console.warn(format_args!(
+            "the backup is done, but not all that it needs is locked: {trouble}"
+        )),
+    }
+    lock.trouble.is_none()
+}
+
 fn options(args: Args, settings: &Settings, console: &Console) -> Result<BackupOptions> {
     let server = settings.server(args.dsn, console)?;
     let mut options = BackupOptions::new(settings.repository.clone(), settings.cluster(), server);
     options.create = !args.no_create;
+    options.lock = args.lock.options(settings)?;
     options.new_system = args.new_system;
     options.resume = !args.no_resume;
     options.annotations = annotations(args.annotate)?;

@@ -5,7 +5,7 @@ use clap::Parser;
 use walbrook::types::SystemId;
 use walbrook::{Codec, PushOptions};
 
-use crate::args::{CommonArgs, codec};
+use crate::args::{CommonArgs, LockArgs, codec};
 use crate::config::Settings;
 use crate::console::Console;
 use crate::failure::Result;
@@ -13,7 +13,7 @@ use crate::runtime;
 
 /// Store a WAL file in the repository: PostgreSQL's archive_command.
 ///
-/// Succeeds only when the file is durable in the repository. A file that is there already is no
+/// Succeeds only when the file is durable in the repository, and locked if --lock-until says so. A file that is there already is no
 /// error; another content under its name is, and changes nothing.
 #[derive(Debug, Parser)]
 #[command(
@@ -48,6 +48,9 @@ struct Args {
     system_id: Option<SystemId>,
 
     #[command(flatten)]
+    lock: LockArgs,
+
+    #[command(flatten)]
     common: CommonArgs,
 }
 
@@ -66,6 +69,7 @@ fn run(args: Args, console: Console) -> Result<ExitCode> {
     if let Some(codec) = settings.value(args.compression, "compression", codec)? {
         options.codec = codec;
     }
+    options.lock = args.lock.options(&settings)?;
     let outcome = runtime::run(runtime::small(), async { Ok(walbrook::push(&options).await?) })?;
     console.info(format_args!("{}: {outcome:?}", options.path.display()));
     Ok(ExitCode::SUCCESS)

@@ -15,6 +15,8 @@ const KEYS: &[&str] = &[
     "dsn",
     "compression",
     "jobs",
+    "lock-max",
+    "lock-until",
     "changes",
     "grace",
     "checkpoint",

@@ -13,6 +13,7 @@ mod incremental;
 mod interrupted;
 mod kill;
 mod prefetch;
+mod ransom;
 mod refused;
 mod signals;
 mod sources;

@@ -1,13 +1,15 @@
+use std::collections::BTreeMap;
+
 use walbrook_store::Payload;
 
-use crate::backup::record::{BackupRecord, DamageReport, ShardRecord};
+use crate::backup::record::{BackupRecord, DamageReport, LockFacts, ShardRecord};
 use crate::backup::writer::Frames;
 use crate::backup::{BackupIntent, BackupSize};
-use crate::expiry::Usable;
+use crate::expiry::{Bits, Usable};
 use crate::manifest::{Entry, Shard, ShardBuilder, SortedPaths};
 use crate::put::create_or_same;
 use crate::wire::Reader;
-use crate::{Cluster, Digest, Error, ErrorKind, Result, document, layout};
+use crate::{BackupId, Cluster, Digest, Error, ErrorKind, Result, document, layout};
 
 /// A backup whose content is in packs.
 pub(crate) struct StoredBackup {
@@ -27,6 +29,7 @@ impl StoredBackup {
     ) -> Result<UncommittedBackup> {
         let mut shards = Vec::new();
         let mut builder = ShardBuilder::default();
+        let mut shared: BTreeMap<BackupId, Bits> = BTreeMap::new();
         let mut last_path: Option<String> = None;
         while let Some((path, body)) = entries.next_record()? {
             if last_path.as_deref() == Some(&path) {
@@ -37,7 +40,13 @@ impl StoredBackup {
                 .ok_or_else(|| Error::corrupt("the backup's list of files", "unreadable entry"))?;
             inspect(&entry).map_err(|problem| Error::new(ErrorKind::Corrupt, problem))?;
             last_path = Some(entry.path.clone());
-            builder.push(entry, |number| frames.get(number))?;
+            builder.push(entry, |number| {
+                let (pack, frame) = frames.get(number)?;
+                if pack.backup != self.intent.id {
+                    shared.entry(pack.backup.clone()).or_default().set(pack.number);
+                }
+                Ok((pack, frame))
+            })?;
             if builder.is_full() {
                 let shard = std::mem::take(&mut builder).finish();
                 shards.push(self.write_shard(shards.len() as u32, shard).await?);
@@ -47,7 +56,7 @@ impl StoredBackup {
             shards.push(self.write_shard(shards.len() as u32, builder.finish()).await?);
         }
         self.size.stored_bytes += shards.iter().map(|shard| shard.size).sum::<u64>();
-        Ok(UncommittedBackup { stored: self, shards })
+        Ok(UncommittedBackup { stored: self, shards, shared, lock: None })
     }
 
     async fn write_shard(&self, number: u32, shard: Shard) -> Result<ShardRecord> {
@@ -69,8 +78,11 @@ impl StoredBackup {
 
 /// A backup that is complete in the repository, but for the object that makes it exist.
 pub struct UncommittedBackup {
-    stored: StoredBackup,
+    pub(super) stored: StoredBackup,
     shards: Vec<ShardRecord>,
+    /// The packs of other backups that it uses.
+    pub(super) shared: BTreeMap<BackupId, Bits>,
+    pub(super) lock: Option<LockFacts>,
 }
 
 impl std::fmt::Debug for UncommittedBackup {
@@ -105,7 +117,8 @@ impl UncommittedBackup {
     ) -> Result<BackupRecord> {
         let StoredBackup { cluster, intent, usable, size, damage } = self.stored;
         let path = layout::record(cluster.name(), &intent.id);
-        let record = describe(Written { intent, size, damage, manifest: self.shards });
+        let record =
+            describe(Written { intent, size, damage, manifest: self.shards, lock: self.lock });
         usable.check_commit(&record)?;
         create_or_same(cluster.store(), &path, document::seal(&record)?).await?;
         Ok(record)
@@ -123,4 +136,6 @@ pub struct Written {
     pub damage: DamageReport,
     /// The manifest's shards.
     pub manifest: Vec<ShardRecord>,
+    /// How it was locked, if it was.
+    pub lock: Option<LockFacts>,
 }

@@ -9,6 +9,7 @@ mod compare;
 mod encode;
 mod examine;
 mod frame_table;
+mod locks;
 mod open_file;
 mod pack;
 mod packs;
@@ -26,6 +27,6 @@ pub use pack::{IndexedFrame, PackIndex, Piece};
 pub use reader::{BackupReader, StoredFrames};
 pub use record::{
     BackupIntent, BackupRecord, BackupSize, BackupSpan, ChangeFacts, DamageReport, DamagedPage,
-    ServerFacts, ShardRecord, SourceFacts, TablespaceRecord,
+    LockFacts, ServerFacts, ShardRecord, SourceFacts, TablespaceRecord,
 };
 pub use writer::{BackupWriter, FileNumber, WriterOptions};

@@ -43,6 +43,9 @@ pub struct BackupRecord {
     /// What `--annotate` gave.
     #[serde(default)]
     pub annotations: BTreeMap<String, String>,
+    /// How it was locked, when it was to be. It says what was done, and proves nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<LockFacts>,
     /// The version of Walbrook that made it.
     pub walbrook_version: String,
 }
@@ -132,6 +135,16 @@ pub struct ChangeFacts {
     pub by: String,
     /// Why in this way and no other, for people.
     pub reason: String,
+}
+
+/// How a backup's objects were locked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockFacts {
+    /// All that the backup needs is locked until then, or longer, unless there was trouble.
+    pub until: Timestamp,
+    /// What of it, that was there before, could not be locked, and why; none when all is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
 }
 
 /// One tablespace.

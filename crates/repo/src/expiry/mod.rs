@@ -27,6 +27,7 @@ pub use mark::{ExpiryMark, ExpiryState, WalSpan};
 pub use pins::BackupPin;
 pub use request::{ExpiryReport, ExpiryRequest, KeptBackup, KeptReason, Refusals};
 pub(crate) use usable::{Begun, Usable};
+pub(crate) use usage::Bits;
 
 use std::time::{Duration, SystemTime};
 

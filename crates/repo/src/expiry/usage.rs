@@ -22,11 +22,12 @@ pub(crate) struct Usage {
     read: BTreeSet<BackupId>,
 }
 
+/// A set of pack numbers.
 #[derive(Debug, Default)]
-struct Bits(Vec<u64>);
+pub(crate) struct Bits(Vec<u64>);
 
 impl Bits {
-    fn set(&mut self, number: u32) {
+    pub(crate) fn set(&mut self, number: u32) {
         let word = number as usize / 64;
         if self.0.len() <= word {
             self.0.resize(word + 1, 0);
@@ -36,6 +37,11 @@ impl Bits {
 
     fn get(&self, number: u32) -> bool {
         self.0.get(number as usize / 64).is_some_and(|word| word >> (number % 64) & 1 == 1)
+    }
+
+    /// Those that are in it, ascending.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u32> {
+        (0..self.0.len() as u32 * 64).filter(|number| self.get(*number))
     }
 }
 

@@ -1,8 +1,9 @@
 use std::io::Read;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use walbrook_store::{ErrorKind as StoreErrorKind, Payload};
+use walbrook_store::{ErrorKind as StoreErrorKind, LockUntil, Payload};
 use walbrook_types::{SegmentNumber, SystemId, TimelineId, WalFileName, WalSegmentSize};
 
 use crate::codec::Codec;
@@ -146,6 +147,14 @@ impl WalArchive {
     /// Stores a file that is in memory.
     pub async fn put_bytes(&self, name: WalFileName, content: Bytes) -> Result<Put> {
         self.put(name, move || Ok(std::io::Cursor::new(content.clone()))).await
+    }
+
+    /// Sees to it that a file that is there is locked, as if it were put now.
+    pub async fn lock(&self, name: &WalFileName, until: LockUntil) -> Result<()> {
+        let lock = until.lock(SystemTime::now());
+        let outcomes = self.cluster.store().lock(&[self.path(name)], lock).await;
+        outcomes.into_iter().collect::<walbrook_store::Result<()>>()?;
+        Ok(())
     }
 
     /// What a file's object says of itself; `None` when there is none.

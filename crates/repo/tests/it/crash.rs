@@ -142,6 +142,7 @@ async fn take(
         damage: written.damage,
         label: "test".into(),
         annotations: BTreeMap::new(),
+        lock: written.lock,
         walbrook_version: "test".into(),
     });
     record.await

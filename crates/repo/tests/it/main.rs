@@ -6,6 +6,7 @@ mod crash;
 mod expiry;
 mod golden;
 mod invariants;
+mod locks;
 mod marks;
 mod memory;
 mod sample;

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use walbrook_repo::{
     BackupId, BackupIntent, BackupReader, BackupRecord, BackupSpan, BackupWriter, BaseIndex,
     Cluster, Codec, Entry, EntryKind, Place, Repository, Result, ServerFacts, SourceFacts,
-    SystemRecord, TablespaceRecord, WriterOptions, Written,
+    SystemRecord, TablespaceRecord, UncommittedBackup, WriterOptions, Written,
 };
 use walbrook_store::{MemoryStore, Store};
 use walbrook_types::{Lsn, PgVersion, SystemId, TimelineId, WalFileName, WalSegmentSize};
@@ -131,6 +131,7 @@ pub(crate) fn record(written: Written) -> BackupRecord {
         damage: written.damage,
         label: "golden".to_owned(),
         annotations: BTreeMap::from([("ticket".to_owned(), "4711".to_owned())]),
+        lock: written.lock,
         walbrook_version: "0.1.0".to_owned(),
     }
 }
@@ -181,6 +182,20 @@ pub(crate) async fn back_up_shared(
     id: &str,
     base: &str,
 ) -> Result<BackupRecord> {
+    write_shared(cluster, id, base).await?.commit(record_shared).await
+}
+
+pub(crate) fn record_shared(written: Written) -> BackupRecord {
+    let base = written.intent.base.clone();
+    BackupRecord { base, ..record(written) }
+}
+
+/// The same up to the commit.
+pub(crate) async fn write_shared(
+    cluster: &Cluster,
+    id: &str,
+    base: &str,
+) -> Result<UncommittedBackup> {
     let mut intent = intent(&id.parse()?);
     intent.base = Some(base.parse()?);
     let options = WriterOptions { codec: Codec::None, workers: 1, check: None };
@@ -221,11 +236,7 @@ pub(crate) async fn back_up_shared(
         };
         writer.add(Entry { path: path.to_owned(), mode: 0o700, mtime: -1, kind })?;
     }
-    let describe = |written: Written| {
-        let base = written.intent.base.clone();
-        BackupRecord { base, ..record(written) }
-    };
-    writer.finish(|_| Ok(())).await?.commit(describe).await
+    writer.finish(|_| Ok(())).await
 }
 
 /// A segment of the sample's system with nothing in it but its header

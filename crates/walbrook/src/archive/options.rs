@@ -5,6 +5,8 @@ use walbrook_repo::Codec;
 use walbrook_store::StoreUrl;
 use walbrook_types::SystemId;
 
+use crate::LockOptions;
+
 /// What `archive_command` asks for: store one file of `pg_wal`.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -21,6 +23,8 @@ pub struct PushOptions {
     pub codec: Codec,
     /// The cluster's system identifier; read from the `pg_control` above `path` when not given.
     pub system: Option<SystemId>,
+    /// How it is locked.
+    pub lock: Option<LockOptions>,
 }
 
 impl PushOptions {
@@ -33,6 +37,7 @@ impl PushOptions {
             look_ahead: 4,
             codec: Codec::default(),
             system: None,
+            lock: None,
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::{Error, ErrorKind, Result};
 
 /// Stores one file of `pg_wal` in the repository: the work of an `archive_command`.
 ///
-/// When this returns the file is durable there. Storing it again is no error; other content under
+/// When this returns the file is durable there, and locked if [`PushOptions::lock`] says so. Storing it again is no error; other content under
 /// its name is, and changes nothing. Files that wait for the archiver as well are stored along
 /// with it, as many as [`PushOptions::look_ahead`] says: the archiver's next calls find them done.
 pub async fn push(options: &PushOptions) -> Result<PutOutcome> {
@@ -26,7 +26,7 @@ pub async fn push(options: &PushOptions) -> Result<PutOutcome> {
     })?;
     // A file that can't be read is the caller's mistake, whatever the repository says.
     File::open(path).map_err(|e| Error::io(format!("{} can't be read", path.display()), e))?;
-    let store = walbrook_store::open(&options.repository)?;
+    let store = crate::lock::open(&options.repository, options.lock)?;
     let cluster = Repository::open(store).await?.cluster(&options.cluster)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let data_directory = folder.parent().unwrap_or(Path::new(".."));
@@ -38,7 +38,15 @@ pub async fn push(options: &PushOptions) -> Result<PutOutcome> {
     // Large segments are many frames each: one keeps the machine busy.
     let ahead = if system.wal_segment_size.bytes() > 64 << 20 { 0 } else { options.look_ahead };
     let others = waiting(folder, name, ahead).into_iter().map(|path| put_ahead(&archive, path));
-    let (outcome, _) = tokio::join!(put(&archive, name, path.clone()), join_all(others));
+    let asked = async {
+        let outcome = put(&archive, name, path.clone()).await?;
+        // What is there already may have come without a lock.
+        if let (PutOutcome::AlreadyThere, Some(lock)) = (outcome, options.lock) {
+            archive.lock(&name, lock.until).await?;
+        }
+        Ok(outcome)
+    };
+    let (outcome, _) = tokio::join!(asked, join_all(others));
     outcome
 }
 

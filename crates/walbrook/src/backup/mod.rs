@@ -97,7 +97,7 @@ pub async fn backup(options: &BackupOptions, progress: &dyn Progress) -> Result<
 }
 
 async fn open_cluster(options: &BackupOptions) -> Result<Cluster> {
-    let store = walbrook_store::open(&options.repository)?;
+    let store = crate::lock::open(&options.repository, options.lock)?;
     let repository = if options.create {
         Repository::open_or_create(store).await?
     } else {
@@ -173,8 +173,17 @@ impl Run<'_> {
             Connected::Sql(source) => self.take_from(*source, writer, reservation).await?,
             Connected::Local(source) => self.take_from(*source, writer, reservation).await?,
         };
-        let Taken { stored, start, stop, stopped_at, label, control, tablespaces, changes, wal } =
-            taken;
+        let Taken {
+            mut stored,
+            start,
+            stop,
+            stopped_at,
+            label,
+            control,
+            tablespaces,
+            changes,
+            wal,
+        } = taken;
         self.check_start(start.0)?;
 
         self.progress.begin(Phase::WaitForWal, None);
@@ -200,8 +209,11 @@ impl Run<'_> {
             wal: wal_kind.to_owned(),
             changes,
         };
+        if let Some(lock) = self.options.lock {
+            stored.lock(&self.archive, (span.first_segment, span.last_segment), lock.until).await;
+        }
         let record = stored
-            .commit(|Written { intent, size, damage, manifest }| BackupRecord {
+            .commit(|Written { intent, size, damage, manifest, lock }| BackupRecord {
                 id: intent.id,
                 cluster: intent.cluster,
                 base: intent.base,
@@ -215,6 +227,7 @@ impl Run<'_> {
                 damage,
                 label: self.options.label.clone(),
                 annotations: self.options.annotations.clone(),
+                lock,
                 walbrook_version: VERSION.to_owned(),
             })
             .await?;

@@ -6,6 +6,8 @@ use walbrook_replication::{Checkpoint, ConnInfo};
 use walbrook_repo::{BackupId, Codec};
 use walbrook_store::StoreUrl;
 
+use crate::LockOptions;
+
 /// How the WAL that a backup needs comes into the repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WalMode {
@@ -144,6 +146,8 @@ pub struct BackupOptions {
     pub wal: WalMode,
     /// How long to wait for WAL after the copy is complete.
     pub wal_timeout: Duration,
+    /// How all that the backup stores, and all that it needs of earlier ones, is locked.
+    pub lock: Option<LockOptions>,
 }
 
 impl BackupOptions {
@@ -171,6 +175,7 @@ impl BackupOptions {
             max_rate: None,
             wal: WalMode::Auto,
             wal_timeout: Duration::from_secs(300),
+            lock: None,
         }
     }
 }
