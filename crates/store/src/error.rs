@@ -36,7 +36,7 @@ pub enum ErrorKind {
     Unavailable,
     /// The store can't do what is needed, such as creating an object only when there is none.
     Unsupported,
-    /// Somebody has replaced an object, which nothing of ours ever does.
+    /// Somebody has replaced an object, or deleted it and created it anew.
     Tampered,
     /// Anything else.
     Other,

@@ -88,10 +88,10 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// order of `paths`. A lock is never made shorter; it is durable on return. Paths of one folder
     /// should stand together and ascend.
     ///
-    /// Where the service keeps versions, what is locked is the object as it was created, not what
-    /// somebody has laid over it since: nothing of ours ever replaces an object. That it was replaced is an
-    /// error all the same, of kind [`ErrorKind::Tampered`], and that it was deleted is
-    /// [`ErrorKind::NotFound`]; what was there before is locked then as well, if it still is.
+    /// Where the service keeps versions, what is locked is the object as it was created first, not what
+    /// somebody has laid over it since: nothing of ours ever replaces an object. That there is more of it
+    /// than that is an error all the same, of kind [`ErrorKind::Tampered`], and that it was deleted is
+    /// [`ErrorKind::NotFound`]; what there was first is locked then as well, if it still is there.
     async fn lock(&self, paths: &[String], lock: Lock) -> Vec<Result<()>> {
         let _ = lock;
         paths.iter().map(|path| Err(no_locks("lock", path, self.location()))).collect()

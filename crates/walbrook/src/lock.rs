@@ -50,6 +50,26 @@ impl LockOptions {
     }
 }
 
+impl LockOptions {
+    /// What to say when locks are hardly longer than the time since the backup before began, so that they
+    /// promise little.
+    pub(crate) fn warn_of_gap(&self, before: SystemTime) -> Option<String> {
+        let LockUntil::For(length) = self.until else { return None };
+        let gap = SystemTime::now().duration_since(before).unwrap_or_default();
+        if gap <= length / 2 {
+            return None;
+        }
+        let hours = |time: Duration| time.as_secs().div_ceil(3600);
+        Some(format!(
+            "locks of {} hours protect little, for the backup before this one began {} hours ago: a moment \
+             can be restored for as long as its backup is locked; lock for longer (--lock-until), or take \
+             backups more often",
+            hours(length),
+            hours(gap)
+        ))
+    }
+}
+
 /// Opens a store in which all that is created is locked, if that is asked for.
 pub(crate) fn open(repository: &StoreUrl, lock: Option<LockOptions>) -> Result<Arc<dyn Store>> {
     let store = walbrook_store::open(repository)?;
@@ -61,6 +81,17 @@ pub(crate) fn open(repository: &StoreUrl, lock: Option<LockOptions>) -> Result<A
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn locks_that_are_too_short_for_the_gap() {
+        let hours = |n: u64| Duration::from_secs(n * 3600);
+        let lock = LockOptions::new(LockUntil::For(hours(48)));
+        let now = SystemTime::now();
+        assert_eq!(lock.warn_of_gap(now - hours(23)), None);
+        let warning = lock.warn_of_gap(now - hours(25)).unwrap();
+        assert!(warning.contains("of 48 hours") && warning.contains("began 26 hours"), "{warning}");
+        assert_eq!(LockOptions::new(LockUntil::At(now)).warn_of_gap(now - hours(25)), None);
+    }
 
     #[test]
     fn locks_that_cannot_be_meant() {

@@ -58,7 +58,7 @@ async fn a_backup_locks_all_that_it_needs() {
         assert!(locked.is_none_or(|until| until >= SystemTime::now() + DAYS), "{path}");
     }
     assert!(sample::objects(&*store).await.len() < before);
-    let cluster = sample::cluster(store).await.unwrap();
+    let cluster = sample::cluster(store.clone()).await.unwrap();
     let id = NEW.parse().unwrap();
     let files = sample::read_backup(&cluster, &id).await.unwrap();
     assert_eq!(files, sample::expected_shared());
@@ -67,6 +67,12 @@ async fn a_backup_locks_all_that_it_needs() {
         let stored = archive.get(&sample::segment(number).0).await.unwrap();
         assert_eq!(stored.is_some(), there, "{number}");
     }
+    // What is there already is locked as if it were new.
+    let (name, until) = (sample::segment(6), LockUntil::For(DAYS));
+    archive.put_bytes(name.0, name.1).await.unwrap();
+    archive.lock(&name.0, until).await.unwrap();
+    let path = format!("main/wal/{}/00000001/00000000/{}", sample::SYSTEM, name.0);
+    assert!(store.locked_until(&path).unwrap() >= SystemTime::now() + DAYS);
     let error = cluster.backup(&OLD.parse().unwrap()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -26,6 +26,9 @@ const REMEMBERED: usize = 20_000;
 /// Folders of which it is asked at once whether anything is in them.
 const FOLDERS: usize = 16;
 
+/// By how much clocks may differ.
+const SKEW: Duration = Duration::from_secs(60);
+
 /// A bucket, or the part of it below a prefix, as it was at a moment. Changes nothing.
 ///
 /// An object is what it was when it was created: [`History::original`].
@@ -46,6 +49,12 @@ impl AsOfBackend {
                 .during("open")
                 .with_location(now.location.clone())
         })?;
+        // A second look at what was not there would find it otherwise.
+        if at > SystemTime::now() + SKEW {
+            return Err(Error::new(ErrorKind::InvalidOption, "the option as_of is in the future")
+                .during("open")
+                .with_location(now.location.clone()));
+        }
         now.location = format!("{} as of {given}", now.location);
         let undelete = url.option("undelete").and_then(flag).unwrap_or(false);
         Ok(Self { now, at, undelete, known: Mutex::default() })
@@ -95,7 +104,12 @@ impl AsOfBackend {
     }
 
     async fn next(&self, lister: &mut Lister<'_>) -> Result<Option<Listed>> {
-        lister.next().await.map_err(|e| self.now.classifier.error(e))
+        lister.next().await.map_err(|e| match self.now.classifier.error(e) {
+            e if e.kind() == ErrorKind::PermissionDenied => e.with_remedy(
+                "check that s3:ListBucketVersions and s3:GetObjectVersion are allowed",
+            ),
+            e => e,
+        })
     }
 
     async fn read(&self, path: &str, range: Option<GetRange>) -> Result<Bytes> {

@@ -89,7 +89,7 @@ impl ObjectStoreBackend {
                 }
             }
         }
-        outcomes
+        outcomes.into_iter().map(|outcome| outcome.map_err(advise)).collect()
     }
 
     /// The versions of objects of one folder, by their paths.
@@ -123,19 +123,18 @@ impl ObjectStoreBackend {
         self.key(path)?;
         let absent = || Error::new(ErrorKind::NotFound, "");
         let history = history.ok_or_else(absent)?;
-        let Some(newest) = history.newest().filter(|newest| !newest.marker) else {
-            // What it was is kept all the same, for whoever wants it back.
-            if let Some(version) = history.deleted() {
-                self.lock_version(path, &version.id, lock).await?;
+        // As it was created; and as it was created anew, if it was deleted in between.
+        let oldest = history.oldest(None).ok_or_else(absent)?;
+        self.lock_version(path, &oldest.id, lock).await?;
+        match history.original(None) {
+            None => Err(Error::new(ErrorKind::NotFound, "somebody has deleted it")
+                .with_remedy("the option as_of reads what there was before")),
+            Some(anew) if anew.id != oldest.id => {
+                self.lock_version(path, &anew.id, lock).await?;
+                Err(Error::new(ErrorKind::Tampered, ""))
             }
-            return Err(Error::new(ErrorKind::NotFound, "somebody has deleted it")
-                .with_remedy("the option as_of reads what there was before"));
-        };
-        let original = history.original(None).ok_or_else(absent)?;
-        self.lock_version(path, &original.id, lock).await?;
-        match newest.id == original.id {
-            true => Ok(()),
-            false => Err(Error::new(ErrorKind::Tampered, "")),
+            Some(_) if history.versions.len() > 1 => Err(Error::new(ErrorKind::Tampered, "")),
+            Some(_) => Ok(()),
         }
     }
 
@@ -175,14 +174,20 @@ impl ObjectStoreBackend {
             headers: &[("content-md5", &digest), ("content-type", "application/xml")],
             body,
         };
-        requests.send(&put).await.map_err(|e| match self.classifier.error(e) {
-            e if e.kind() == ErrorKind::PermissionDenied => e.with_remedy(
-                "check that s3:PutObjectRetention is allowed, and so long a lock; one of governance \
-                 mode becomes one of compliance mode only with s3:BypassGovernanceRetention",
-            ),
-            e => e,
-        })?;
+        requests.send(&put).await.map_err(|e| self.classifier.error(e))?;
         Ok(())
+    }
+}
+
+/// What has to be allowed for locks, beside what creating and reading need.
+fn advise(e: Error) -> Error {
+    match e.kind() {
+        ErrorKind::PermissionDenied => e.with_remedy(
+            "check that s3:ListBucketVersions, s3:GetObjectVersion, s3:GetObjectRetention and \
+             s3:PutObjectRetention are allowed, and so long a lock; what is locked in governance mode \
+             gets compliance mode only with s3:BypassGovernanceRetention",
+        ),
+        _ => e,
     }
 }
 

@@ -43,17 +43,6 @@ impl History {
         self.seen(at).filter(|version| !version.marker).last()
     }
 
-    /// The version that readers see now.
-    pub(super) fn newest(&self) -> Option<&Version> {
-        self.versions.first()
-    }
-
-    /// What lies under a deletion.
-    pub(super) fn deleted(&self) -> Option<&Version> {
-        let under = self.versions.iter().skip_while(|version| version.marker);
-        under.take_while(|version| !version.marker).last()
-    }
-
     fn seen(&self, at: Option<SystemTime>) -> impl Iterator<Item = &Version> {
         self.versions.iter().filter(move |version| at.is_none_or(|at| version.modified <= at))
     }
@@ -316,7 +305,6 @@ mod tests {
         assert_eq!(id(history.original(at(1))), Some("1".into()));
         assert_eq!(id(history.original(at(2))), None);
         assert_eq!(id(history.oldest(at(2))), Some("1".into()));
-        assert_eq!(id(history.deleted()), Some("1".into()));
         // Created anew afterwards.
         let newer = Version { id: "4".into(), marker: false, ..history.versions[0].clone() };
         history.versions.insert(0, newer);

@@ -42,7 +42,8 @@ fn original(port: u16, path: &str) -> String {
     let line = format!("GET /locks?versions&prefix=some/prefix/{path}");
     let answer = request(port, &line, "x: y", "");
     let key = format!("<Key>some/prefix/{path}</Key>");
-    let oldest = answer.split("<Version>").filter(|version| version.contains(&key)).last().unwrap();
+    let versions = answer.split("<Version>").map(|text| text.split("</Version>").next().unwrap());
+    let oldest = versions.filter(|version| version.contains(&key)).last().unwrap();
     let (_, id) = oldest.split_once("<VersionId>").unwrap();
     id.split_once('<').unwrap().0.to_owned()
 }
@@ -68,10 +69,11 @@ async fn what_was_is_read_whatever_was_done_to_it_since() {
     tokio::time::sleep(Duration::from_millis(1100)).await;
     store.create("late", "x".into()).await.unwrap();
 
-    // One is replaced, one deleted, one replaced and then deleted.
+    // One is replaced, one deleted, one replaced and then deleted, one deleted and then replaced.
+    store.delete("e").await.unwrap();
     let put =
         |path: &str| request(port, &format!("PUT /locks/some/prefix/{path}"), "x: y", "garbage");
-    for path in ["a/pack-1", "b/c/d"] {
+    for path in ["a/pack-1", "b/c/d", "e"] {
         let answer = put(path);
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
@@ -98,7 +100,7 @@ async fn what_was_is_read_whatever_was_done_to_it_since() {
     let outcomes = store.lock(&all, Lock { enough: longer, until: longer }).await;
     let kinds: Vec<_> = outcomes.into_iter().map(|o| o.map_err(|e| e.kind())).collect();
     let (tampered, gone) = (Err(ErrorKind::Tampered), Err(ErrorKind::NotFound));
-    assert_eq!(kinds, [tampered, gone, Ok(()), gone, Ok(()), Ok(())]);
+    assert_eq!(kinds, [tampered, gone, Ok(()), gone, Ok(()), tampered]);
     for path in paths {
         let original = original(port, path);
         let line = format!("HEAD /locks/some/prefix/{path}?versionId={original}");
@@ -124,7 +126,7 @@ async fn what_was_is_read_whatever_was_done_to_it_since() {
     }
     // Later on only what was not deleted by then is there, unless that is asked for too.
     let soon = jiff::Timestamp::now().to_string();
-    let later = url.with_option("as_of", &soon).unwrap();
+    let later = url.clone().with_option("as_of", &soon).unwrap();
     let past = open(&later).unwrap();
     assert_eq!(past.get("a/pack-1").await.unwrap(), "a/pack-1");
     assert_eq!(past.get("a/pack-2").await.unwrap_err().kind(), ErrorKind::NotFound);
@@ -132,6 +134,9 @@ async fn what_was_is_read_whatever_was_done_to_it_since() {
     let past = open(&later.with_option("undelete", "true").unwrap()).unwrap();
     assert_eq!(past.get("late").await.unwrap(), "x");
     assert_eq!(past.get("b/c/d").await.unwrap(), "b/c/d");
+    assert_eq!(past.get("e").await.unwrap(), "e");
+    let e = open(&url.with_option("as_of", "2100-01-01T00:00:00Z").unwrap()).unwrap_err();
+    assert!(e.kind() == ErrorKind::InvalidOption && e.to_string().contains("future"), "{e}");
 }
 
 async fn as_it_was(past: &dyn Store, paths: &[&str]) {

@@ -142,6 +142,7 @@ impl Run<'_> {
         reason: String,
         base: Option<BackupRecord>,
     ) -> Result<BackupRecord> {
+        let before = base.as_ref().map(|base| base.span.started_at);
         let reservation = self.reserve_wal().await?;
         let wal_kind = if reservation.is_some() { "stream" } else { "archive" };
         let kind = connected.kind();
@@ -211,6 +212,9 @@ impl Run<'_> {
         };
         if let Some(lock) = self.options.lock {
             stored.lock(&self.archive, (span.first_segment, span.last_segment), lock.until).await;
+            if let Some(warning) = before.and_then(|began| lock.warn_of_gap(began.into())) {
+                self.progress.warn(&warning);
+            }
         }
         let record = stored
             .commit(|Written { intent, size, damage, manifest, lock }| BackupRecord {
