@@ -78,18 +78,20 @@ impl ObjectStoreBackend {
                         .iter()
                         .map(|path| self.lock_one(path, histories.get(path.as_str()), lock))
                         .collect();
-                    outcomes.extend(stream::iter(locks).buffered(LOCKS).collect::<Vec<_>>().await);
+                    let locked = stream::iter(locks).buffered(LOCKS).collect::<Vec<_>>().await;
+                    outcomes.extend(locked.into_iter().map(|outcome| outcome.map_err(advise)));
                 }
                 Err(e) => {
                     // The same for each, as far as an error can be told twice.
+                    let e = advise(e);
                     let (kind, text) = (e.kind(), e.to_string());
-                    outcomes
-                        .extend(group.iter().skip(1).map(|_| Err(Error::new(kind, text.clone()))));
+                    let again = || Error::new(kind, text.clone()).with_remedy("");
+                    outcomes.extend(group.iter().skip(1).map(|_| Err(again())));
                     outcomes.push(Err(e));
                 }
             }
         }
-        outcomes.into_iter().map(|outcome| outcome.map_err(advise)).collect()
+        outcomes
     }
 
     /// The versions of objects of one folder, by their paths.

@@ -2,7 +2,8 @@
 //!
 //! Where they come from is said in the README's section on tests; where one is missing its test says so and is skipped.
 //! `WALBROOK_TEST_S3`, `WALBROOK_TEST_GCS` and `WALBROOK_TEST_AZURE` name a store by its URL instead: a
-//! server of one's own, or the real thing, with credentials from the environment.
+//! server of one's own, or the real thing, with credentials from the environment; and
+//! `WALBROOK_TEST_S3_LOCKS` a bucket with object locks.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -70,8 +71,11 @@ impl Emulator {
         })
     }
 
-    /// The URL of a bucket of an S3 server of ours that has object locks.
+    /// The URL of a bucket that has object locks: of an S3 server of ours, or `WALBROOK_TEST_S3_LOCKS`.
     pub(crate) fn with_locks(&self) -> Option<StoreUrl> {
+        if let Ok(url) = std::env::var("WALBROOK_TEST_S3_LOCKS") {
+            return Some(url.parse().unwrap());
+        }
         let text = self.url.to_string().replace("//bucket/", "//locks/");
         let url: StoreUrl = (self.port > 0).then(|| text.parse().unwrap())?;
         Some(url.with_option("secret_access_key", "test-secret").unwrap())
