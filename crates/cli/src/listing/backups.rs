@@ -63,7 +63,8 @@ fn stacked(backups: &[Listed<'_>], gap: &str) -> String {
     columns(&rows, &[4], gap)
 }
 
-/// Whether it can be restored, whether its pages are sound, and whether somebody keeps it.
+/// Whether it can be restored, whether its pages are sound, whether a lock failed, and whether somebody
+/// keeps it.
 fn state((record, restorable, pins): Listed<'_>) -> String {
     let wal = (!restorable).then(|| "WAL missing".to_owned());
     let damage = match record.damage.pages {
@@ -76,6 +77,9 @@ fn state((record, restorable, pins): Listed<'_>) -> String {
         (Some(one), None) | (None, Some(one)) => one,
         (Some(wal), Some(damage)) => format!("{wal}, {damage}"),
     };
+    if record.lock.as_ref().is_some_and(|lock| lock.trouble.is_some()) {
+        state += ", not all locked";
+    }
     match pins.iter().map(|pin| pin.until).max_by_key(|until| until.unwrap_or(Timestamp::MAX)) {
         None => {}
         Some(None) => state += ", pinned",
@@ -132,6 +136,16 @@ mod tests {
         assert!(lines[1].contains("2F/3A000028  2F/3A000120    1  17.5"), "{text}");
         assert!(lines[1].ends_with("ok                            nightly ?[2J"), "{text}");
         assert!(lines[2].contains("WAL missing, 3 damaged pages  x"), "{text}");
+    }
+
+    #[test]
+    fn a_lock_that_failed() {
+        let mut record = record("x", 0);
+        let until = record.span.stopped_at;
+        for (trouble, state) in [(None, "ok"), (Some("denied".to_owned()), "ok, not all locked")] {
+            record.lock = Some(walbrook::repo::LockFacts { until, trouble });
+            assert_eq!(super::state((&record, true, &[])), state);
+        }
     }
 
     #[test]
