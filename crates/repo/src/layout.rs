@@ -95,6 +95,16 @@ pub(crate) fn wal_file(cluster: &str, system: SystemId, name: &WalFileName) -> S
     }
 }
 
+/// Names that tell which segments of a system there are.
+pub(crate) fn wal_runs(cluster: &str, system: SystemId) -> String {
+    format!("{cluster}/wal/{system}/runs")
+}
+
+/// Names that tell which segments of a system an expiry removed.
+pub(crate) fn wal_expired(cluster: &str, system: SystemId) -> String {
+    format!("{cluster}/wal/{system}/expired")
+}
+
 /// The block summary of a segment, next to it.
 pub(crate) fn wal_summary(cluster: &str, system: SystemId, name: &WalFileName) -> String {
     format!("{}.sum", wal_file(cluster, system, name))

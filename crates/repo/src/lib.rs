@@ -54,8 +54,8 @@ pub use manifest::{
 };
 pub use repository::Repository;
 pub use wal::{
-    FileCopy, Put, PutOutcome, RestorePoint, SegmentContent, StoredWal, Transactions, WalArchive,
-    WalInfo, WalRange,
+    FileCopy, Put, PutOutcome, RestorePoint, SegmentContent, SegmentSet, StoredWal, Transactions,
+    WalArchive, WalIndex, WalInfo, WalRange,
 };
 
 /// Runs the examples of the README.

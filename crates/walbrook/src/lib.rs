@@ -23,6 +23,7 @@ mod catalog;
 mod error;
 mod expire;
 mod host;
+mod known_wal;
 mod lock;
 mod pg_manifest;
 mod progress;
@@ -35,10 +36,11 @@ pub use archive::{FetchOptions, FetchOutcome, PushOptions, fetch, prefetch, push
 pub use backup::{BackupOptions, Base, ChangeDetection, Source, WalMode, backup, source};
 pub use catalog::{
     BackupListing, ClusterListing, DamagedListing, RecoveryWindow, SystemListing, WalGap, list,
-    measure,
+    list_by, measure,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use expire::{ExpiryOptions, ExpiryPlan, expire, pin, plan_expiry, unpin};
+pub use known_wal::WalCheck;
 pub use lock::LockOptions;
 pub use progress::{NoProgress, Phase, Progress};
 pub use restore::{

@@ -84,16 +84,22 @@ impl SegmentPath {
         Some(WalFileName::segment(timeline, number, self.size))
     }
 
+    /// The timeline whose copy of a segment PostgreSQL would read, and the last segment of those behind
+    /// it of which the same is so.
+    pub(crate) fn stretch(&self, number: SegmentNumber) -> Option<(TimelineId, SegmentNumber)> {
+        let (timeline, run) = self.run_at(number)?;
+        // A run may lead past the point where a newer timeline has segments of its own.
+        let newer = self.steps.iter().filter(|step| step.timeline > timeline);
+        let switch = newer.map(|step| step.first).filter(|first| *first > number).min();
+        Some((timeline, switch.map_or(run, |first| run.min(SegmentNumber(first.0 - 1)))))
+    }
+
     /// The last segment that can be reached from `first` on without a gap; `None` when `first`
     /// itself is missing.
     pub(crate) fn reach(&self, first: SegmentNumber) -> Option<SegmentNumber> {
         let mut reached = None;
         let mut next = first;
-        while let Some((timeline, run)) = self.run_at(next) {
-            // A run may lead past the point where a newer timeline has segments of its own.
-            let newer = self.steps.iter().filter(|step| step.timeline > timeline);
-            let switch = newer.map(|step| step.first).filter(|first| *first > next).min();
-            let last = switch.map_or(run, |first| run.min(SegmentNumber(first.0 - 1)));
+        while let Some((timeline, last)) = self.stretch(next) {
             reached = Some(last);
             // The last segment of a timeline that was left, where its successor has none of the
             // same number, leads up to the switch and no further.
@@ -126,6 +132,23 @@ impl SegmentPath {
         let step = self.steps.iter().find(|step| step.covers(missing));
         let timeline = step.map_or(self.timeline(), |step| step.timeline);
         WalFileName::segment(timeline, missing, self.size)
+    }
+
+    /// The timelines on which PostgreSQL would look for the segments from `first` to `last`, in their order.
+    pub(crate) fn wanted(
+        &self,
+        first: SegmentNumber,
+        last: SegmentNumber,
+    ) -> Vec<(TimelineId, (SegmentNumber, SegmentNumber))> {
+        let begins = self.steps.iter().map(|step| step.first);
+        let behind = self.steps.iter().filter_map(|step| step.last).map(SegmentNumber::next);
+        let cuts = begins.chain(behind).filter(|cut| (first..=last).contains(cut));
+        let mut begins: Vec<SegmentNumber> = cuts.chain([first]).collect();
+        begins.sort_unstable();
+        begins.dedup();
+        let ends = begins.iter().skip(1).map(|next| SegmentNumber(next.0 - 1)).chain([last]);
+        let timeline = |first: SegmentNumber| self.wanted_name(first).timeline();
+        begins.iter().zip(ends).map(|(first, last)| (timeline(*first), (*first, last))).collect()
     }
 
     /// The first segment of the path from `from` on that there is.

@@ -1,7 +1,9 @@
 //! The WAL that leads to a timeline: which segments there are along its history.
 
+use std::collections::BTreeMap;
+
 use futures::stream::{self, StreamExt};
-use walbrook_repo::{WalArchive, WalInfo};
+use walbrook_repo::{WalArchive, WalInfo, WalRange};
 use walbrook_types::{Lsn, SegmentNumber, TimelineId, WalFileName, WalSegmentSize};
 use walbrook_wal::TimelineHistory;
 
@@ -16,15 +18,40 @@ pub(crate) struct WalPath {
 }
 
 impl WalPath {
-    /// Reads the history of `timeline` and lists the segments along it.
+    /// Reads the history of `timeline` and lists the segments along it, all of them.
     pub(crate) async fn load(archive: &WalArchive, timeline: TimelineId) -> Result<Self> {
         let history = read_history(archive, timeline).await?;
-        let size = archive.segment_size();
-        let mut steps = Vec::new();
-        for (timeline, begin, end) in history.path() {
-            steps.push(Step::new(timeline, begin, end, size, archive.ranges(timeline).await?));
+        let mut ranges = BTreeMap::new();
+        for (timeline, ..) in history.path() {
+            ranges.insert(timeline, archive.ranges(timeline).await?);
         }
-        Ok(Self { archive: archive.clone(), segments: SegmentPath::new(history, size, steps) })
+        Ok(Self::new(archive, history, |timeline| ranges.remove(&timeline).unwrap_or_default()))
+    }
+
+    /// The path of a history, with what segments there are of each timeline.
+    pub(crate) fn new(
+        archive: &WalArchive,
+        history: TimelineHistory,
+        mut ranges: impl FnMut(TimelineId) -> Vec<WalRange>,
+    ) -> Self {
+        let size = archive.segment_size();
+        let step = |(timeline, begin, end)| Step::new(timeline, begin, end, size, ranges(timeline));
+        let steps = history.path().map(step).collect();
+        Self { archive: archive.clone(), segments: SegmentPath::new(history, size, steps) }
+    }
+
+    /// Whether the segments from `first` to `last` are there, by a listing of them.
+    pub(crate) async fn is_there(&self, first: SegmentNumber, last: SegmentNumber) -> Result<bool> {
+        let mut next = first;
+        while next <= last {
+            let Some((timeline, end)) = self.segments.stretch(next) else { return Ok(false) };
+            let end = end.min(last);
+            if !self.archive.missing(timeline, (next, end)).await?.is_empty() {
+                return Ok(false);
+            }
+            next = end.next();
+        }
+        Ok(true)
     }
 
     /// The segments, without the archive that they are in.
@@ -152,20 +179,4 @@ pub(crate) async fn read_history(
     let corrupt = |what: String| Error::new(ErrorKind::Corrupt, format!("{name}: {what}"));
     let text = String::from_utf8(content).map_err(|e| corrupt(e.to_string()))?;
     TimelineHistory::parse(timeline, &text).map_err(|e| corrupt(e.to_string()))
-}
-
-/// The paths to the timelines that the archive knows, ascending. A timeline whose history file is
-/// missing is left out: nothing can be restored along it.
-pub(crate) async fn paths(archive: &WalArchive) -> Result<Vec<WalPath>> {
-    let mut paths = Vec::new();
-    for timeline in archive.timelines().await? {
-        match WalPath::load(archive, timeline).await {
-            Ok(path) => paths.push(path),
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                tracing::warn!(%timeline, %error, "passed over");
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(paths)
 }

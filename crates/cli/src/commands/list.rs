@@ -2,7 +2,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use jiff::Timestamp;
-use walbrook::{BackupId, BackupPin};
+use walbrook::{BackupId, BackupPin, WalCheck};
 
 use crate::args::{CommonArgs, time};
 use crate::config::Settings;
@@ -38,6 +38,10 @@ struct Args {
     #[arg(long, conflicts_with_all = ["pin", "unpin"])]
     frees: bool,
 
+    /// List all WAL segments, rather than trust what the repository has noted of them
+    #[arg(long, conflicts_with_all = ["pin", "unpin"])]
+    check_wal: bool,
+
     /// Keep this backup, instead of listing
     #[arg(long, value_name = "ID", conflicts_with = "unpin")]
     pin: Option<BackupId>,
@@ -70,7 +74,8 @@ fn run(args: Args, console: Console) -> Result<ExitCode> {
     }
     let clusters = runtime::run(runtime::large(), async {
         let (repository, cluster) = (&settings.repository, settings.cluster.as_deref());
-        let mut clusters = walbrook::list(repository, cluster).await?;
+        let check = if args.check_wal { WalCheck::Listed } else { WalCheck::Recorded };
+        let mut clusters = walbrook::list_by(repository, cluster, check).await?;
         if args.frees {
             walbrook::measure(repository, &mut clusters).await?;
         }

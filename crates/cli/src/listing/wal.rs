@@ -19,11 +19,13 @@ pub(super) fn lines(system: &SystemListing, width: Option<usize>) -> String {
         let fits = width.is_none_or(|width| from.len() + 1 + to.len() <= width);
         out += &format!("{from}{}{to}\n", if fits { " " } else { "\n  " });
     }
-    for gap in &system.gaps {
+    let missing = system.gaps.iter().map(|gap| ("WAL missing", gap));
+    let removed = system.expired.iter().map(|gap| ("WAL removed by an expiry", gap));
+    for (what, gap) in missing.chain(removed) {
         out += &match gap.segments {
-            1 => format!("WAL missing: timeline {}, {}\n", gap.timeline, gap.first),
+            1 => format!("{what}: timeline {}, {}\n", gap.timeline, gap.first),
             n => format!(
-                "WAL missing: timeline {}, {} to {} ({n} segments)\n",
+                "{what}: timeline {}, {} to {} ({n} segments)\n",
                 gap.timeline, gap.first, gap.last
             ),
         };

@@ -135,11 +135,7 @@ impl Run<'_> {
                 }
             }
         }
-        for (system, timeline, first, last) in wal_now.ranges() {
-            let Some(size) = sizes.get(&system) else { continue };
-            let (line, segments) = ((system, timeline), (first, last));
-            wal::delete(&mut self.deletion, line, segments, *size, &mut self.report).await?;
-        }
+        wal::delete(&mut self.deletion, &wal_now, &mut self.report).await?;
         self.finish(&unswept, &wal_now, &sizes, waits).await
     }
 

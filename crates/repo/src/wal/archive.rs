@@ -2,7 +2,7 @@ use std::io::Read;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use futures::stream::BoxStream;
+use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 use walbrook_store::{ErrorKind as StoreErrorKind, LockUntil, Payload};
 use walbrook_types::{SegmentNumber, SystemId, TimelineId, WalFileName, WalSegmentSize};
 
@@ -219,15 +219,23 @@ impl WalArchive {
     ) -> BoxStream<'_, Result<(WalFileName, u64)>> {
         let prefix = layout::wal_timeline(self.cluster.name(), self.system, timeline.get());
         let first = from.map(|n| WalFileName::segment(timeline, n, self.segment_size));
-        // A listing begins behind a path: its name cut by one character sorts just before it.
+        // A listing begins behind a path: its name cut by one character sorts before it, with no more than
+        // fifteen others between.
         let after = first.map(|name| self.path(&name)).map(|mut path| {
             path.pop();
             path
         });
-        wal_names(self.cluster.store(), prefix, after)
+        let size = self.segment_size;
+        let is_wanted = move |name: &WalFileName| {
+            let number = name.segment_number(size);
+            from.is_none_or(|from| number.is_none_or(|number| number >= from))
+        };
+        let names = wal_names(self.cluster.store(), prefix, after);
+        names.try_filter(move |(name, _)| std::future::ready(is_wanted(name))).boxed()
     }
 
-    /// The segments of a timeline, as runs without gaps.
+    /// The segments of a timeline, as runs without gaps, by a listing of all:
+    /// [`known_ranges`](Self::known_ranges) takes fewer requests.
     pub async fn ranges(&self, timeline: TimelineId) -> Result<Vec<WalRange>> {
         fold(self.names(timeline, None), self.segment_size).await
     }

@@ -24,6 +24,18 @@ impl WalRange {
         self.last.0 - self.first.0 + 1
     }
 
+    /// The segments from `first` to `last` of it, with their share of the bytes.
+    pub fn part(&self, first: SegmentNumber, last: SegmentNumber) -> Self {
+        Self { first, last, ..*self }.of(self.segments())
+    }
+
+    /// With its share of bytes that so many segments take.
+    pub(crate) fn of(self, segments: u64) -> Self {
+        let bytes = u128::from(self.stored_bytes) * u128::from(self.segments());
+        let bytes = bytes / u128::from(segments.max(1));
+        Self { stored_bytes: u64::try_from(bytes).unwrap_or(u64::MAX), ..self }
+    }
+
     /// Whether this segment is among them.
     pub fn contains(&self, segment: SegmentNumber) -> bool {
         (self.first..=self.last).contains(&segment)

@@ -9,5 +9,6 @@ mod invariants;
 mod locks;
 mod marks;
 mod memory;
+mod runs;
 mod sample;
 mod shared;

@@ -235,6 +235,13 @@ impl Run<'_> {
                 walbrook_version: VERSION.to_owned(),
             })
             .await?;
+        // The backup exists whatever comes of this.
+        if let Err(error) = self.archive.record_runs(WalArchive::RUN_AT_LEAST).await {
+            self.progress.warn(&format!(
+                "the backup is complete, but which WAL there is was not written down, so that \
+                 listing it takes longer: {error}"
+            ));
+        }
         Ok(record)
     }
 

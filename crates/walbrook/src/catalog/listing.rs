@@ -42,8 +42,11 @@ pub struct SystemListing {
     pub backups: Vec<BackupListing>,
     /// What can be recovered to, for each timeline.
     pub windows: Vec<RecoveryWindow>,
-    /// WAL segments that are missing between others.
+    /// WAL segments that are missing: between others, or although they were there. Those that an
+    /// expiry removed are not among them.
     pub gaps: Vec<WalGap>,
+    /// WAL segments between others that an expiry removed.
+    pub expired: Vec<WalGap>,
     /// What its WAL takes in the repository, in bytes.
     pub wal_bytes: u64,
     /// How many segments there are.
@@ -87,7 +90,7 @@ pub struct RecoveryWindow {
     pub to_time: Option<Timestamp>,
 }
 
-/// WAL segments that are missing from the middle of a timeline.
+/// WAL segments of a timeline that are not there, one behind the other.
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct WalGap {

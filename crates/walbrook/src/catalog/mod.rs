@@ -1,6 +1,8 @@
 //! What a repository holds, and what can be recovered from it.
 
 mod listing;
+#[cfg(test)]
+mod requests;
 
 pub use listing::{
     BackupListing, ClusterListing, DamagedListing, RecoveryWindow, SystemListing, WalGap,
@@ -13,14 +15,24 @@ use walbrook_repo::{
     BackupId, BackupPin, BackupRecord, Cluster, Repository, SystemRecord, WalRange,
 };
 use walbrook_store::StoreUrl;
-use walbrook_types::{SegmentNumber, WalFileName, WalSegmentSize};
+use walbrook_types::{SegmentNumber, TimelineId, WalFileName, WalSegmentSize};
 
-use crate::wal_path::{WalPath, paths};
+use crate::known_wal::{KnownWal, WalCheck};
+use crate::wal_path::WalPath;
 use crate::{Error, ErrorKind, Result};
 
 /// Lists one cluster of a repository, or all of them: backups, the moments that can be recovered
-/// to, and where WAL is missing.
+/// to, and where WAL is missing. Takes requests in proportion to backups, not to WAL segments.
 pub async fn list(repository: &StoreUrl, cluster: Option<&str>) -> Result<Vec<ClusterListing>> {
+    list_by(repository, cluster, WalCheck::Recorded).await
+}
+
+/// As [`list`], by the WAL that is found as `check` says.
+pub async fn list_by(
+    repository: &StoreUrl,
+    cluster: Option<&str>,
+    check: WalCheck,
+) -> Result<Vec<ClusterListing>> {
     let repository = Repository::open(walbrook_store::open(repository)?).await?;
     let names = match cluster {
         Some(name) => vec![name.to_owned()],
@@ -28,7 +40,7 @@ pub async fn list(repository: &StoreUrl, cluster: Option<&str>) -> Result<Vec<Cl
     };
     let mut listings = Vec::with_capacity(names.len());
     for name in names {
-        listings.push(list_cluster(&repository.cluster(&name)?, cluster.is_some()).await?);
+        listings.push(list_cluster(&repository.cluster(&name)?, cluster.is_some(), check).await?);
     }
     Ok(listings)
 }
@@ -46,7 +58,11 @@ pub async fn measure(repository: &StoreUrl, clusters: &mut [ClusterListing]) -> 
     Ok(())
 }
 
-async fn list_cluster(cluster: &Cluster, must_exist: bool) -> Result<ClusterListing> {
+pub(crate) async fn list_cluster(
+    cluster: &Cluster,
+    must_exist: bool,
+    check: WalCheck,
+) -> Result<ClusterListing> {
     let systems = cluster.systems().await?;
     if systems.is_empty() && must_exist {
         let known = cluster.repository().clusters().await?.join(", ");
@@ -70,42 +86,62 @@ async fn list_cluster(cluster: &Cluster, must_exist: bool) -> Result<ClusterList
     for system in systems {
         let own = |b: &&BackupRecord| b.server.system_identifier == system.system_identifier;
         let own: Vec<BackupRecord> = backups.iter().filter(own).cloned().collect();
-        listing.systems.push(list_system(cluster, system, own, &mut pins).await?);
+        let listed = match list_system(cluster, &system, &own, &pins, check).await {
+            // A segment that was to be looked into is not where it was written down to be.
+            Err(error) if error.kind() == ErrorKind::NotFound && check == WalCheck::Recorded => {
+                tracing::warn!(%error, "listing all WAL");
+                list_system(cluster, &system, &own, &pins, WalCheck::Listed).await?
+            }
+            listed => listed?,
+        };
+        listing.systems.push(listed);
     }
     Ok(listing)
 }
 
 async fn list_system(
     cluster: &Cluster,
-    system: SystemRecord,
-    records: Vec<BackupRecord>,
-    pins: &mut BTreeMap<BackupId, Vec<BackupPin>>,
+    system: &SystemRecord,
+    records: &[BackupRecord],
+    pins: &BTreeMap<BackupId, Vec<BackupPin>>,
+    check: WalCheck,
 ) -> Result<SystemListing> {
     let size = system.wal_segment_size;
-    let archive = cluster.wal(&system);
-    let paths = paths(&archive).await?;
+    let mut wal = KnownWal::read(&cluster.wal(system), check).await?;
+    wal.confirm(records).await?;
+    let paths = wal.paths().await?;
     let mut windows = Vec::new();
     for path in &paths {
-        windows.extend(windows_of(path, &records).await?);
+        windows.extend(windows_of(path, records).await?);
     }
-    let mut gaps = Vec::new();
+    let (mut gaps, mut expired) = (Vec::new(), Vec::new());
     let (mut wal_bytes, mut wal_segments) = (0, 0);
-    for timeline in archive.timelines().await? {
-        let ranges = archive.ranges(timeline).await?;
+    for timeline in wal.timelines() {
+        let ranges = wal.ranges(timeline);
         wal_bytes += ranges.iter().map(|range| range.stored_bytes).sum::<u64>();
         wal_segments += ranges.iter().map(WalRange::segments).sum::<u64>();
-        gaps.extend(ranges.windows(2).map(|pair| gap(&pair[0], &pair[1], size)));
+        let (removed, lost) = wal.absent(timeline);
+        expired.extend(removed.ranges().map(|range| gap(timeline, range, size)));
+        gaps.extend(lost.ranges().map(|range| gap(timeline, range, size)));
     }
     let backups = records
-        .into_iter()
+        .iter()
         .map(|record| BackupListing {
-            restorable: paths.iter().any(|path| is_restorable(path, &record)),
+            restorable: paths.iter().any(|path| is_restorable(path, record)),
             frees: None,
-            pins: pins.remove(&record.id).unwrap_or_default(),
-            record,
+            pins: pins.get(&record.id).cloned().unwrap_or_default(),
+            record: record.clone(),
         })
         .collect();
-    Ok(SystemListing { system, backups, windows, gaps, wal_bytes, wal_segments })
+    Ok(SystemListing {
+        system: system.clone(),
+        backups,
+        windows,
+        gaps,
+        expired,
+        wal_bytes,
+        wal_segments,
+    })
 }
 
 /// Whether the WAL that makes a backup consistent is there, along this path.
@@ -147,13 +183,11 @@ async fn windows_of(path: &WalPath, records: &[BackupRecord]) -> Result<Vec<Reco
     Ok(windows.into_iter().map(|(_, window)| window).collect())
 }
 
-fn gap(before: &WalRange, after: &WalRange, size: WalSegmentSize) -> WalGap {
-    let (first, last) = (before.last.next(), SegmentNumber(after.first.0 - 1));
-    let name = |number| WalFileName::segment(before.timeline, number, size);
-    WalGap {
-        timeline: before.timeline,
-        first: name(first),
-        last: name(last),
-        segments: last.0 - first.0 + 1,
-    }
+fn gap(
+    timeline: TimelineId,
+    (first, last): (SegmentNumber, SegmentNumber),
+    size: WalSegmentSize,
+) -> WalGap {
+    let name = |number| WalFileName::segment(timeline, number, size);
+    WalGap { timeline, first: name(first), last: name(last), segments: last.0 - first.0 + 1 }
 }

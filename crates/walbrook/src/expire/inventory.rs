@@ -9,6 +9,7 @@ use walbrook_retention::{
 };
 use walbrook_types::{TimelineId, WalFileName};
 
+use crate::known_wal::{KnownWal, WalCheck};
 use crate::wal_path::read_history;
 use crate::{Error, ErrorKind, Result};
 
@@ -16,7 +17,7 @@ use crate::{Error, ErrorKind, Result};
 ///
 /// Backups whose record is damaged are in no inventory: they must be among those that are `to_go`.
 /// Tells which they are.
-pub(super) async fn read(
+pub(crate) async fn read(
     cluster: &Cluster,
     now: Timestamp,
     to_go: &[BackupId],
@@ -55,7 +56,12 @@ pub(super) async fn read(
             system: system.system_identifier,
             registered_at: system.registered_at,
         });
-        read_wal(&cluster.wal(system), system, &mut inventory).await?;
+        let own = |b: &&BackupRecord| b.server.system_identifier == system.system_identifier;
+        let archive = cluster.wal(system);
+        let mut wal = KnownWal::read(&archive, WalCheck::Recorded).await?;
+        // A backup counts for as much as can be restored of it.
+        wal.confirm(records.iter().filter(own)).await?;
+        read_wal(&archive, &wal, system, &mut inventory).await?;
     }
     Ok((inventory, damaged))
 }
@@ -95,12 +101,13 @@ fn backup(record: &BackupRecord) -> Backup {
 
 async fn read_wal(
     archive: &WalArchive,
+    wal: &KnownWal,
     system: &SystemRecord,
     inventory: &mut Inventory,
 ) -> Result<()> {
     let size = archive.segment_size();
-    for timeline in archive.timelines().await? {
-        let ranges = archive.ranges(timeline).await?;
+    for timeline in wal.timelines() {
+        let ranges = wal.ranges(timeline);
         let written_by = match ranges.last() {
             // The segments of a timeline are archived in order, or nearly.
             Some(range) => {

@@ -4,7 +4,7 @@
 //! [`walbrook_retention`]; nothing is changed. [`expire`] carries such a plan out. [`pin`] and [`unpin`]
 //! keep a backup whatever a policy says.
 
-mod inventory;
+pub(crate) mod inventory;
 mod pins;
 
 pub use pins::{pin, unpin};
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use jiff::{Timestamp, Zoned};
 use serde::Serialize;
-use walbrook_repo::{ExpiryReport, ExpiryRequest, Repository, WalSpan};
+use walbrook_repo::{Cluster, ExpiryReport, ExpiryRequest, Repository, WalArchive, WalSpan};
 use walbrook_retention::{
     Action, Inventory, Plan, Policy, WalRange, plan, plan_removal, plan_removal_even_last,
 };
@@ -143,7 +143,19 @@ pub async fn expire(options: &ExpiryOptions, plan: &ExpiryPlan) -> Result<Expiry
         decided_for: plan.plan.now,
         host: host_name(),
     };
-    Ok(cluster.expire(&request).await?)
+    let report = cluster.expire(&request).await?;
+    if let Err(error) = record_runs(&cluster).await {
+        tracing::warn!(%error, "which WAL there is was not written down");
+    }
+    Ok(report)
+}
+
+/// Writes down which WAL there is, so that the next one to ask need not list it.
+async fn record_runs(cluster: &Cluster) -> Result<()> {
+    for system in cluster.systems().await? {
+        cluster.wal(&system).record_runs(WalArchive::RUN_AT_LEAST).await?;
+    }
+    Ok(())
 }
 
 /// The segments that lie wholly in a range.

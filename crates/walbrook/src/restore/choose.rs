@@ -1,14 +1,15 @@
 //! Choosing the backup and the timeline for a target.
 
-use walbrook_repo::{BackupRecord, Cluster, DamagedBackup, SystemRecord};
-use walbrook_types::{SegmentNumber, TimelineId};
+use walbrook_repo::{BackupRecord, Cluster, DamagedBackup};
+use walbrook_types::{Lsn, SegmentNumber, TimelineId};
 
 use crate::catalog::is_restorable;
+use crate::known_wal::{KnownWal, WalCheck};
 use crate::restore::locate;
 use crate::restore::plan::missing_wal;
 use crate::restore::scan::Scan;
 use crate::restore::{RestoreOptions, Target, TargetTimeline};
-use crate::wal_path::{WalPath, paths};
+use crate::wal_path::WalPath;
 use crate::{Error, ErrorKind, Result};
 
 /// What was chosen.
@@ -22,7 +23,23 @@ pub(crate) struct Choice {
     pub(crate) damaged: Vec<DamagedBackup>,
 }
 
+/// Chooses by what the repository has written down of its WAL; lists what the restore then needs of it,
+/// and chooses again by listing all if that is not so.
 pub(crate) async fn choose(cluster: &Cluster, options: &RestoreOptions) -> Result<Choice> {
+    match choose_by(cluster, options, WalCheck::Recorded).await {
+        Ok((choice, true)) => return Ok(choice),
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        Ok((_, false)) | Err(_) => {}
+    }
+    Ok(choose_by(cluster, options, WalCheck::Listed).await?.0)
+}
+
+/// The choice, and whether the WAL that it needs is there.
+async fn choose_by(
+    cluster: &Cluster,
+    options: &RestoreOptions,
+    check: WalCheck,
+) -> Result<(Choice, bool)> {
     let (backups, mut damaged) = match &options.backup {
         Some(id) => (vec![cluster.backup(id).await?], Vec::new()),
         None => cluster.readable_backups().await?,
@@ -45,7 +62,8 @@ pub(crate) async fn choose(cluster: &Cluster, options: &RestoreOptions) -> Resul
     let system = cluster.system(newest.server.system_identifier).await?;
     let of_system = |b: &BackupRecord| b.server.system_identifier == system.system_identifier;
     let backups: Vec<_> = backups.iter().filter(|b| of_system(b)).cloned().collect();
-    let path = choose_path(cluster, &system, &backups, options).await?;
+    let wal = KnownWal::read(&cluster.wal(&system), check).await?;
+    let path = choose_path(&wal, &backups, options).await?;
 
     let on_path: Vec<BackupRecord> =
         backups.into_iter().filter(|b| path.contains(b.span.timeline, b.span.stop_lsn)).collect();
@@ -64,10 +82,15 @@ pub(crate) async fn choose(cluster: &Cluster, options: &RestoreOptions) -> Resul
         let Some(newest) = broken.last() else { return Err(no_backup(cluster).await?) };
         return Err(missing_wal(&path, newest));
     }
-    let backup = choose_backup(&usable, &path, options).await?.clone();
-    let first = path.size().segment_of(backup.span.start_lsn);
+    let (backup, until) = choose_backup(&usable, &path, options).await?;
+    let backup = backup.clone();
+    let size = path.size();
+    let first = size.segment_of(backup.span.start_lsn);
     let last = path.reach(first).ok_or_else(|| missing_wal(&path, &backup))?;
-    Ok(Choice { backup, path, last, damaged })
+    let until = until.map_or(last, |until| size.segment_of(until).min(last));
+    let is_there =
+        !wal.rests_on_records() || check == WalCheck::Listed || path.is_there(first, until).await?;
+    Ok((Choice { backup, path, last, damaged }, is_there))
 }
 
 async fn no_backup(cluster: &Cluster) -> Result<Error> {
@@ -89,12 +112,10 @@ async fn no_backup(cluster: &Cluster) -> Result<Error> {
 }
 
 async fn choose_path(
-    cluster: &Cluster,
-    system: &SystemRecord,
+    wal: &KnownWal,
     backups: &[BackupRecord],
     options: &RestoreOptions,
 ) -> Result<WalPath> {
-    let archive = cluster.wal(system);
     let newest = backups.last().map_or(TimelineId::FIRST, |backup| backup.span.timeline);
     let wanted = match options.timeline {
         TargetTimeline::Id(timeline) => timeline,
@@ -104,23 +125,24 @@ async fn choose_path(
             let leads_to = |path: &WalPath| {
                 backups.iter().any(|b| path.contains(b.span.timeline, b.span.stop_lsn))
             };
-            let path = paths(&archive).await?.into_iter().rev().find(leads_to);
+            let path = wal.paths().await?.into_iter().rev().find(leads_to);
             match path {
                 Some(path) => return Ok(path),
                 None => newest,
             }
         }
     };
-    WalPath::load(&archive, wanted).await
+    wal.path(wanted).await
 }
 
 /// The newest of the usable backups that is complete before the target, when the target can be
-/// reached from it. `usable` is not empty.
+/// reached from it; and a position from which on recovery needs nothing, if one is known. `usable` is not
+/// empty.
 async fn choose_backup<'a>(
     usable: &'a [BackupRecord],
     path: &WalPath,
     options: &RestoreOptions,
-) -> Result<&'a BackupRecord> {
+) -> Result<(&'a BackupRecord, Option<Lsn>)> {
     let size = path.size();
     let first_of = |backup: &BackupRecord| size.segment_of(backup.span.start_lsn);
     let oldest = &usable[0];
@@ -156,19 +178,26 @@ async fn choose_backup<'a>(
         path.reach(first_of(backup)).ok_or_else(|| missing_wal(path, backup))
     };
     match &options.target {
-        Target::Latest | Target::Immediate => Ok(newest),
+        Target::Latest => Ok((newest, None)),
+        Target::Immediate => Ok((newest, Some(newest.span.stop_lsn))),
         Target::Time(time) => {
             let Some(backup) = before_target(None) else {
                 let earliest = oldest.span.earliest_target();
                 return Err(too_early(format!("the earliest time that can be had is {earliest}")));
             };
             if options.standby {
-                return Ok(backup);
+                return Ok((backup, None));
             }
             let last = reach(backup)?;
+            // A later backup that has seen a transaction from behind the target.
+            let later = usable.iter().find(|later| {
+                let ended = later.span.last_transaction_time;
+                later.span.stop_lsn > backup.span.stop_lsn && ended.is_some_and(|end| end > *time)
+            });
+            let until = later.map(|later| later.span.stop_lsn);
             let from = backup.span.stop_lsn;
             match locate::transaction_after(path, *time, options.exclusive, from, last).await? {
-                Ok(()) => Ok(backup),
+                Ok(()) => Ok((backup, until)),
                 Err(Some(end)) => Err(too_late(format!("its last transaction is of {end}"))),
                 Err(None) => {
                     Err(too_late(format!("it has no transaction after backup {}", backup.id)))
@@ -185,7 +214,7 @@ async fn choose_backup<'a>(
             let last = reach(backup)?;
             // Recovery stops at the first record that begins there or later: one must exist.
             match Scan::new(path, *lsn, last).find(|record| record.lsn >= *lsn).await? {
-                Some(_) => Ok(backup),
+                Some(stop) => Ok((backup, Some(stop))),
                 None => Err(too_late(format!("at {}", path.end_lsn(last).await?))),
             }
         }
@@ -219,9 +248,10 @@ async fn choose_backup<'a>(
                 );
                 return Err(Error::new(ErrorKind::Unreachable, message));
             };
-            before_target(Some(lsn)).ok_or_else(|| {
+            let backup = before_target(Some(lsn)).ok_or_else(|| {
                 too_early(format!("it is at {lsn}; restore another backup, or to another target"))
-            })
+            })?;
+            Ok((backup, Some(lsn)))
         }
     }
 }

@@ -1,10 +1,12 @@
 use serde::Serialize;
-use walbrook_repo::{BackupId, BackupRecord, Cluster, Repository, SystemRecord};
+use walbrook_repo::{
+    BackupId, BackupRecord, Cluster, Repository, SegmentSet, SystemRecord, WalRange,
+};
 use walbrook_store::StoreUrl;
 use walbrook_types::{SegmentNumber, SystemId, TimelineId, WalFileName};
 
+use crate::known_wal::{KnownWal, WalCheck};
 use crate::segment_path::SegmentPath;
-use crate::wal_path::WalPath;
 use crate::{Error, ErrorKind, Result};
 
 /// Which WAL the archive of one cluster lacks.
@@ -27,8 +29,10 @@ pub struct SystemGaps {
     pub timelines: Vec<TimelineId>,
     /// How many segments there are.
     pub segments: u64,
-    /// Segments that are missing.
+    /// Segments that are missing: between others, at a backup, or although they were in the repository.
     pub gaps: Vec<MissingWal>,
+    /// Segments between others that an expiry removed, and that no backup needs to be consistent.
+    pub expired: Vec<MissingWal>,
     /// Timelines whose history file is missing: nothing can be recovered along them.
     pub missing_histories: Vec<MissingHistory>,
 }
@@ -73,10 +77,10 @@ impl GapReport {
 }
 
 /// Tells which WAL the archive of one cluster, or of all, lacks: along every timeline from the
-/// oldest segment or backup that there is to the newest. What was never archived yet at the end
-/// of a timeline is no gap.
+/// oldest segment or backup that there is to the newest, and beyond that what was there once. What was
+/// never archived yet at the end of a timeline is no gap, nor is what an expiry removed.
 ///
-/// Reads names, history files and the records of backups, and no WAL.
+/// Lists all segments, whatever the repository has written down of them. Reads names, history files and the records of backups, and no WAL.
 pub async fn find_gaps(repository: &StoreUrl, cluster: Option<&str>) -> Result<Vec<GapReport>> {
     let repository = Repository::open(walbrook_store::open(repository)?).await?;
     let names = match cluster {
@@ -119,18 +123,18 @@ async fn of_system(
         timelines: Vec::new(),
         segments: 0,
         gaps: Vec::new(),
+        expired: Vec::new(),
         missing_histories: Vec::new(),
     };
-    let mut timelines = archive.timelines().await?;
+    let wal = KnownWal::read(&archive, WalCheck::Listed).await?;
+    let mut timelines: Vec<TimelineId> = wal.timelines().collect();
     // A backup whose WAL is gone as a whole has a timeline all the same.
     timelines.extend(backups.iter().map(|backup| backup.span.timeline));
     timelines.sort_unstable();
     timelines.dedup();
     for timeline in timelines {
-        for range in archive.ranges(timeline).await? {
-            report.segments += range.segments();
-        }
-        let path = match WalPath::load(&archive, timeline).await {
+        report.segments += wal.ranges(timeline).iter().map(WalRange::segments).sum::<u64>();
+        let path = match wal.path(timeline).await {
             Ok(path) => path,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let file = WalFileName::TimelineHistory { timeline };
@@ -142,31 +146,38 @@ async fn of_system(
         report.timelines.push(timeline);
         let on_path = |b: &&&BackupRecord| path.contains(b.span.timeline, b.span.stop_lsn);
         let backups: Vec<&BackupRecord> = backups.iter().filter(on_path).copied().collect();
-        for gap in of_path(path.segments(), &backups) {
+        for (gap, expired) in of_path(path.segments(), &backups, &wal) {
+            // What a backup needs is missing, whoever removed it.
+            let expired = expired && gap.unusable_backups.is_empty();
+            let gaps = if expired { &mut report.expired } else { &mut report.gaps };
             // Timelines share the gaps of their common ancestors.
-            if report.gaps.iter().all(|g| (g.first, g.last) != (gap.first, gap.last)) {
-                report.gaps.push(gap);
+            if gaps.iter().all(|g| (g.first, g.last) != (gap.first, gap.last)) {
+                gaps.push(gap);
             }
         }
     }
     Ok(report)
 }
 
-/// What is missing on one path: between its runs of segments, and where a backup begins or ends
-/// outside of them.
-fn of_path(path: &SegmentPath, backups: &[&BackupRecord]) -> Vec<MissingWal> {
+/// What is missing on one path: between its runs of segments, where a backup begins or ends
+/// outside of them, and what was there; and whether an expiry removed it.
+fn of_path(
+    path: &SegmentPath,
+    backups: &[&BackupRecord],
+    wal: &KnownWal,
+) -> Vec<(MissingWal, bool)> {
     let size = path.size();
     let runs = path.runs();
     let span = |b: &BackupRecord| {
         (size.segment_of(b.span.start_lsn), size.segment_before(b.span.stop_lsn))
     };
     let mut gaps = Vec::new();
-    let mut missing = |first: SegmentNumber, last: SegmentNumber, at_switch: bool| {
+    let mut add = |(first, last): (SegmentNumber, SegmentNumber), at_switch, expired| {
         let lacks = |b: &&&BackupRecord| {
             let (begin, end) = span(b);
             begin <= last && end >= first
         };
-        gaps.push(MissingWal {
+        let gap = MissingWal {
             timeline: path.timeline(),
             first: path.wanted_name(first),
             last: path.wanted_name(last),
@@ -175,7 +186,26 @@ fn of_path(path: &SegmentPath, backups: &[&BackupRecord]) -> Vec<MissingWal> {
             after_backup: newest(backups.iter().filter(|b| span(b).1 < first)),
             before_backup: oldest(backups.iter().filter(|b| span(b).0 > last)),
             unusable_backups: backups.iter().filter(lacks).map(|b| b.id.clone()).collect(),
-        });
+        };
+        gaps.push((gap, expired));
+    };
+    // What is missing of this timeline itself.
+    let mut own = SegmentSet::default();
+    let mut missing = |first: SegmentNumber, last: SegmentNumber, at_switch: bool| {
+        for (timeline, range) in path.wanted(first, last) {
+            let all = SegmentSet::new([range]);
+            if timeline == path.timeline() {
+                own = own.or(&all);
+            }
+            let expired = wal.expired(timeline).and(&all);
+            let lost = all.without(&expired);
+            for range in expired.ranges() {
+                add(range, at_switch && range.0 == first, true);
+            }
+            for range in lost.ranges() {
+                add(range, at_switch && range.0 == first, false);
+            }
+        }
     };
     let begins = backups.iter().map(|b| span(b).0).min();
     let ends = backups.iter().map(|b| span(b).1).max();
@@ -183,6 +213,8 @@ fn of_path(path: &SegmentPath, backups: &[&BackupRecord]) -> Vec<MissingWal> {
         if let (Some(begin), Some(end)) = (begins, ends) {
             missing(begin, end, false);
         }
+        let (_, lost) = wal.absent(path.timeline());
+        lost.without(&own).ranges().for_each(|range| add(range, false, false));
         return gaps;
     };
     if let Some(begin) = begins.filter(|begin| begin < first) {
@@ -203,6 +235,8 @@ fn of_path(path: &SegmentPath, backups: &[&BackupRecord]) -> Vec<MissingWal> {
     if let Some(end) = ends.filter(|end| end > last) {
         missing(last.next(), end, false);
     }
+    let (_, lost) = wal.absent(path.timeline());
+    lost.without(&own).ranges().for_each(|range| add(range, false, false));
     gaps
 }
 

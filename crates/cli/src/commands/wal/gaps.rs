@@ -16,7 +16,8 @@ const INCOMPLETE: u8 = 3;
 /// Tell which WAL the archive lacks, and between which backups
 ///
 /// Looks along every timeline from the oldest segment or backup to the newest, at the switches
-/// between timelines, and for their history files. What was not archived yet at the end is no gap.
+/// between timelines, and for their history files; and for segments that were there once. What was not
+/// archived yet at the end is no gap, nor is what an expiry removed. Lists the names of all segments.
 /// Takes the cluster that is named anywhere, or all of the repository when none is.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -66,6 +67,9 @@ fn system_text(system: &SystemGaps) -> String {
     for gap in &system.gaps {
         out += &gap_text(gap);
     }
+    for gap in &system.expired {
+        out += &format!("WAL removed by an expiry: {}\n", range_text(gap));
+    }
     for missing in &system.missing_histories {
         out += &format!(
             "History missing: {}: nothing can be recovered along timeline {}; push the file with \
@@ -79,11 +83,15 @@ fn system_text(system: &SystemGaps) -> String {
     out
 }
 
+fn range_text(gap: &MissingWal) -> String {
+    match gap.segments {
+        1 => gap.first.to_string(),
+        n => format!("{} to {} ({n} segments)", gap.first, gap.last),
+    }
+}
+
 fn gap_text(gap: &MissingWal) -> String {
-    let mut out = match gap.segments {
-        1 => format!("WAL missing: {}", gap.first),
-        n => format!("WAL missing: {} to {} ({n} segments)", gap.first, gap.last),
-    };
+    let mut out = format!("WAL missing: {}", range_text(gap));
     if gap.at_timeline_switch {
         out += &format!(", at the switch to timeline {}", gap.first.timeline());
     }

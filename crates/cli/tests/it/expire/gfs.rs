@@ -230,7 +230,9 @@ impl Story {
     }
 
     fn listed(&self) -> BTreeSet<String> {
-        let backups = self.scene.list()["backups"].take();
+        let mut listed = self.scene.list();
+        assert_eq!(listed["gaps"], Value::Array(Vec::new()), "what is removed is not missing");
+        let backups = listed["backups"].take();
         let backups = backups.as_array().unwrap();
         assert!(backups.iter().all(|backup| backup["restorable"] == true), "{backups:?}");
         backups.iter().map(|backup| backup["id"].as_str().unwrap().to_owned()).collect()

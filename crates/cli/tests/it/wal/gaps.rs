@@ -1,9 +1,11 @@
 //! `gaps`: what an archive lacks, by its exit code.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use serde_json::Value;
+use walbrook::repo::Repository;
 use walbrook_testkit::{Cluster, StopMode, Until};
 
 use super::newest;
@@ -23,6 +25,27 @@ fn object(scene: &Scene, system: &Value, name: &str) -> PathBuf {
     match name.strip_suffix(".history") {
         Some(_) => wal.join(name),
         None => wal.join(&name[..8]).join(&name[8..16]).join(name),
+    }
+}
+
+/// Writes down which WAL there is, as backups and expiries do when there is more.
+fn record_runs(scene: &Scene, system: &Value) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let store = walbrook::store::open(&scene.repo().to_str().unwrap().parse().unwrap());
+        let repository = Repository::open(store.unwrap()).await.unwrap();
+        let cluster = repository.cluster(Scene::CLUSTER).unwrap();
+        let system = cluster.systems().await.unwrap().remove(0);
+        cluster.wal(&system).record_runs(1).await.unwrap();
+    });
+    // As if the server's user had.
+    let history = object(scene, system, "00000001.history");
+    let folder = history.parent().unwrap();
+    let owner = fs::metadata(folder).unwrap();
+    let runs = folder.join("runs");
+    let names = fs::read_dir(&runs).unwrap().map(|run| run.unwrap().path());
+    for path in names.chain([runs.clone()]) {
+        std::os::unix::fs::chown(path, Some(owner.uid()), Some(owner.gid())).unwrap();
     }
 }
 
@@ -76,8 +99,35 @@ fn between_backups_and_at_a_switch_of_timelines() {
     assert!(text.stdout.contains("can't be restored without it"), "{}", text.stdout);
     back(&scene);
 
+    // What was written down of WAL is believed by a listing of backups, but for what these need.
+    let last = scene.archive_now(&cluster);
+    record_runs(&scene, &system);
+    let back = aside(&segments[1]);
+    assert_eq!(scene.list()["gaps"], serde_json::json!([]));
+    let checked = scene.ok("walbrook-list", &["--check-wal"]).stdout;
+    assert!(checked.contains("WAL missing") && checked.contains(&segments[1]), "{checked}");
+    // A restore looks, and would end before it.
+    let of_first = ["--backup", first["id"].as_str().unwrap(), "--dry-run"];
+    let planned = scene.try_restore("planned", &of_first).expect(0).stdout;
+    assert!(planned.contains(&format!("to {}\n", segments[0])), "{planned}");
+    back(&scene);
+    // Where a window ends.
+    let back = aside(&last);
+    assert_eq!(scene.list()["gaps"][0]["first"], last.as_str());
+    let (text, lacks) = gaps(&scene);
+    assert_eq!((text.code, &lacks["gaps"][0]["first"]), (Some(3), &Value::from(last.as_str())));
+    assert_eq!(lacks["gaps"][0]["after_backup"], second["id"]);
+    back(&scene);
+    let needed = second["span"]["first_segment"].as_str().unwrap();
+    let back = aside(needed);
+    let listed = scene.list();
+    assert_eq!(listed["backups"][1]["restorable"], false, "{listed}");
+    assert_eq!(listed["gaps"][0]["first"], needed, "{listed}");
+    let refused = scene.try_restore("refused", &["--backup", second["id"].as_str().unwrap()]);
+    assert!(refused.expect(1).stderr.contains(needed));
+    back(&scene);
+
     // A promoted copy archives as timeline 2.
-    scene.archive_now(&cluster);
     let directory = scene.restore("copy", &["--target", "immediate", "--target-action", "promote"]);
     drop(cluster);
     let mut copy = Cluster::adopt(newest(), &directory)
@@ -118,4 +168,18 @@ fn between_backups_and_at_a_switch_of_timelines() {
     back(&scene);
     assert_eq!(gaps(&scene).0.code, Some(0));
     assert_eq!(scene.run("walbrook-wal", &["gaps", "--cluster", "other"]).code, Some(1));
+
+    // What an expiry removes is not missing.
+    let args = ["--keep-last", "2", "--keep-wal", "standalone", "--grace", "0"];
+    scene.ok("walbrook-expire", &args);
+    assert!(!object(&scene, &system, &segments[2]).exists());
+    let listed = scene.list();
+    assert_eq!(listed["gaps"], serde_json::json!([]));
+    let expired = &listed["expired"][0];
+    let names = ["first", "last"].map(|key| expired[key].as_str().unwrap());
+    assert!(names[0] <= segments[2].as_str() && segments[2].as_str() <= names[1], "{expired}");
+    assert!(listed["backups"].as_array().unwrap().iter().all(|b| b["restorable"] == true));
+    let (text, _) = gaps(&scene);
+    assert_eq!(text.code, Some(0), "{}", text.stdout);
+    assert!(text.stdout.contains("WAL removed by an expiry"), "{}", text.stdout);
 }

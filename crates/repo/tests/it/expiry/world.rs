@@ -8,7 +8,7 @@ use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use walbrook_repo::{
     BackupId, BackupReader, BackupWriter, Cluster, Codec, ExpiryReport, ExpiryRequest, Repository,
-    Result, WalSpan, WriterOptions,
+    Result, WalRange, WalSpan, WriterOptions,
 };
 use walbrook_store::{MemoryStore, Store};
 use walbrook_types::{SegmentNumber, TimelineId};
@@ -50,6 +50,7 @@ pub(crate) async fn build() -> Arc<MemoryStore> {
         let (name, content) = sample::segment(number);
         archive.put_bytes(name, content).await.unwrap();
     }
+    archive.record_runs(2).await.unwrap();
     store
 }
 
@@ -130,10 +131,25 @@ pub(crate) async fn assert_whole(store: &Arc<MemoryStore>, when: &str) -> Vec<Ba
         let segment = archive.get(&sample::segment(NEEDED_WAL).0).await.unwrap();
         assert!(segment.is_some(), "{when}: the WAL of {id}");
     }
+    assert_recorded(&cluster, when).await;
     ids
 }
 
-/// Nothing is there that no backup uses.
+/// The WAL that is written down to be there is.
+async fn assert_recorded(cluster: &Cluster, when: &str) {
+    let archive = cluster.wal(&sample::system());
+    let index = archive.index().await.unwrap();
+    for (first, last) in index.recorded(TimelineId::FIRST).ranges() {
+        let missing = archive.missing(TimelineId::FIRST, (first, last)).await.unwrap();
+        assert!(missing.is_empty(), "{when}: {missing:?} are not there");
+    }
+    let known = archive.known_ranges(TimelineId::FIRST, &index).await.unwrap();
+    let listed = archive.ranges(TimelineId::FIRST).await.unwrap();
+    let ends = |ranges: &[WalRange]| ranges.iter().map(|r| (r.first, r.last)).collect::<Vec<_>>();
+    assert_eq!(ends(&known), ends(&listed), "{when}");
+}
+
+/// Nothing is there that no backup uses, but for words about WAL.
 pub(crate) async fn assert_clean(store: &Arc<MemoryStore>, when: &str) {
     let cluster = open(store.clone()).await.unwrap();
     let mut expected = BTreeSet::from([
@@ -156,7 +172,10 @@ pub(crate) async fn assert_clean(store: &Arc<MemoryStore>, when: &str) {
         expected.insert(format!("main/wal/{}/00000001/00000000/{name}", sample::SYSTEM));
     }
     let found = sample::objects(store.as_ref() as &dyn Store).await;
-    let found = found.into_keys().filter(|path| !path.ends_with(".sum")).collect::<BTreeSet<_>>();
+    let mut found = found.into_keys().collect::<BTreeSet<_>>();
+    found.retain(|path| {
+        !path.ends_with(".sum") && !path.contains("/runs/") && !path.contains("/expired/")
+    });
     let more: Vec<_> = found.difference(&expected).collect();
     assert!(more.is_empty(), "{when}: nobody uses {more:?}");
     let fewer: Vec<_> = expected.difference(&found).collect();
