@@ -41,7 +41,10 @@ impl Bits {
 
     /// Those that are in it, ascending.
     pub(crate) fn iter(&self) -> impl Iterator<Item = u32> {
-        (0..self.0.len() as u32 * 64).filter(|number| self.get(*number))
+        self.0.iter().zip(0_u32..).flat_map(|(word, at)| {
+            let set = (0..64).filter(move |bit| word >> bit & 1 == 1);
+            set.map(move |bit| at * 64 + bit)
+        })
     }
 }
 

@@ -294,6 +294,19 @@ mod tests {
     }
 
     #[test]
+    fn damaged_pages_are_errors_at_worst() {
+        for at in 0..LISTING.len() {
+            let cut = String::from_utf8_lossy(&LISTING.as_bytes()[..at]).into_owned();
+            assert!(Page::parse(&cut).is_err(), "{cut}");
+            for other in [b'<', b'>', b'&', b'/', b'x', 0] {
+                let mut bytes = LISTING.as_bytes().to_vec();
+                bytes[at] = other;
+                let _ = Page::parse(&String::from_utf8_lossy(&bytes));
+            }
+        }
+    }
+
+    #[test]
     fn which_version_counts() {
         let page = Page::parse(LISTING).unwrap();
         let versions: Vec<Version> =
