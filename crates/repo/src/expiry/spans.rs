@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use walbrook_types::{SegmentNumber, SystemId, TimelineId, WalSegmentSize};
 
 use crate::expiry::mark::WalSpan;
+use crate::wal::SegmentSet;
 
 type Line = (SystemId, TimelineId);
 
-/// Segments of several timelines: of each, ranges that ascend and do not touch.
+/// Segments of several timelines; of each that is here, at least one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Spans(BTreeMap<Line, Vec<(u64, u64)>>);
+pub(crate) struct Spans(BTreeMap<Line, SegmentSet>);
 
 impl Spans {
     /// The segments of these; what is of a system without a size here is left out.
@@ -18,27 +19,17 @@ impl Spans {
         spans: impl IntoIterator<Item = &'a WalSpan>,
         sizes: &BTreeMap<SystemId, WalSegmentSize>,
     ) -> Self {
-        let mut lines: BTreeMap<Line, Vec<(u64, u64)>> = BTreeMap::new();
+        let mut lines: BTreeMap<Line, Vec<_>> = BTreeMap::new();
         for span in spans {
             let size = sizes.get(&span.system_identifier);
-            let Some((first, last)) = size.and_then(|size| span.numbers(*size)) else { continue };
-            if first <= last {
-                let line = (span.system_identifier, span.timeline());
-                lines.entry(line).or_default().push((first.0, last.0));
-            }
+            let Some(range) = size.and_then(|size| span.numbers(*size)) else { continue };
+            lines.entry((span.system_identifier, span.timeline())).or_default().push(range);
         }
-        for ranges in lines.values_mut() {
-            ranges.sort_unstable();
-            let mut joined: Vec<(u64, u64)> = Vec::with_capacity(ranges.len());
-            for (first, last) in ranges.drain(..) {
-                match joined.last_mut() {
-                    Some((_, end)) if first <= end.saturating_add(1) => *end = last.max(*end),
-                    _ => joined.push((first, last)),
-                }
-            }
-            *ranges = joined;
-        }
-        Self(lines)
+        Self::of(lines.into_iter().map(|(line, ranges)| (line, SegmentSet::new(ranges))))
+    }
+
+    fn of(lines: impl Iterator<Item = (Line, SegmentSet)>) -> Self {
+        Self(lines.filter(|(_, segments)| !segments.is_empty()).collect())
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -47,64 +38,35 @@ impl Spans {
 
     /// The segments that are in both.
     pub(crate) fn and(&self, other: &Self) -> Self {
-        self.combine(other, |range, others| {
-            let both = others.iter().map(|o| (range.0.max(o.0), range.1.min(o.1)));
-            both.filter(|(first, last)| first <= last).collect()
-        })
+        let both = |line: &Line, own: &SegmentSet| Some(own.and(other.0.get(line)?));
+        Self::of(self.0.iter().filter_map(|(line, own)| Some((*line, both(line, own)?))))
     }
 
     /// The segments that are not in the other.
     pub(crate) fn without(&self, other: &Self) -> Self {
-        self.combine(other, |(first, last), others| {
-            let mut rest = Vec::new();
-            let mut at = first;
-            for (from, to) in others.iter().filter(|o| o.1 >= first && o.0 <= last) {
-                if at < *from {
-                    rest.push((at, from - 1));
-                }
-                at = to.saturating_add(1);
-            }
-            if at <= last {
-                rest.push((at, last));
-            }
-            rest
-        })
+        let rest = |line: &Line, own: &SegmentSet| match other.0.get(line) {
+            Some(other) => own.without(other),
+            None => own.clone(),
+        };
+        Self::of(self.0.iter().map(|(line, own)| (*line, rest(line, own))))
     }
 
     /// The segments but those of `system` from `first` on.
     pub(crate) fn before(&self, system: SystemId, first: SegmentNumber) -> Self {
-        let lines = self.0.iter().filter_map(|(line, ranges)| {
-            if line.0 != system {
-                return Some((*line, ranges.clone()));
-            }
-            let ranges = ranges.iter().filter(|range| range.0 < first.0);
-            let cut: Vec<_> = ranges.map(|range| (range.0, range.1.min(first.0 - 1))).collect();
-            (!cut.is_empty()).then_some((*line, cut))
-        });
-        Self(lines.collect())
-    }
-
-    fn combine(
-        &self,
-        other: &Self,
-        of: impl Fn((u64, u64), &[(u64, u64)]) -> Vec<(u64, u64)>,
-    ) -> Self {
-        let lines = self.0.iter().filter_map(|(line, ranges)| {
-            let others = other.0.get(line).map_or(&[][..], Vec::as_slice);
-            let found: Vec<_> = ranges.iter().flat_map(|range| of(*range, others)).collect();
-            (!found.is_empty()).then_some((*line, found))
-        });
-        Self(lines.collect())
+        let from = SegmentSet::new([(first, SegmentNumber(u64::MAX))]);
+        let before = |(line, own): (&Line, &SegmentSet)| match line.0 == system {
+            true => (*line, own.without(&from)),
+            false => (*line, own.clone()),
+        };
+        Self::of(self.0.iter().map(before))
     }
 
     /// Each range.
     pub(crate) fn ranges(
         &self,
     ) -> impl Iterator<Item = (SystemId, TimelineId, SegmentNumber, SegmentNumber)> + '_ {
-        self.0.iter().flat_map(|((system, timeline), ranges)| {
-            ranges.iter().map(|(first, last)| {
-                (*system, *timeline, SegmentNumber(*first), SegmentNumber(*last))
-            })
+        self.0.iter().flat_map(|((system, timeline), segments)| {
+            segments.ranges().map(|(first, last)| (*system, *timeline, first, last))
         })
     }
 
