@@ -67,8 +67,8 @@ impl KnownWal {
         Ok(known)
     }
 
-    /// Lists the segments that backups need to be consistent, where these are known only by what was
-    /// written down of them: a request for each backup.
+    /// Looks for the segments that backups need to be consistent, where these are known only by what was
+    /// written down of them: a request for each backup, or up to three.
     pub(crate) async fn confirm<'a>(
         &mut self,
         backups: impl IntoIterator<Item = &'a BackupRecord>,

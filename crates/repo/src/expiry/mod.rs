@@ -29,6 +29,7 @@ pub use request::{ExpiryReport, ExpiryRequest, KeptBackup, KeptReason, Refusals}
 pub(crate) use usable::{Begun, Usable};
 pub(crate) use usage::Bits;
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -37,7 +38,9 @@ use jiff::Timestamp;
 use crate::document;
 use crate::expiry::mark::StoredMark;
 use crate::repository::is_absent;
-use crate::{BackupId, BackupIntent, Cluster, Result, layout};
+use crate::{
+    BackupId, BackupIntent, BackupRecord, Cluster, DamagedBackup, ErrorKind, Result, layout,
+};
 
 /// How old a backup that was not finished must be to be taken for dead. Until then it protects its
 /// base, and the WAL of its system.
@@ -98,6 +101,42 @@ impl Cluster {
         let children = self.store().list_children(&layout::backups(self.name())).await?;
         let ids: Vec<BackupId> =
             children.folders.iter().filter_map(|f| f.rsplit('/').next()?.parse().ok()).collect();
+        self.unfinished_among(&ids).await
+    }
+
+    /// All backups: the records of those that exist, in the order in which they began; those whose record
+    /// is damaged; and those that were begun and not finished. What
+    /// [`readable_backups`](Self::readable_backups) and
+    /// [`unfinished_backups`](Self::unfinished_backups) tell, with fewer requests; one that is finished
+    /// meanwhile is among these or those.
+    pub async fn all_backups(
+        &self,
+    ) -> Result<(Vec<BackupRecord>, Vec<DamagedBackup>, Vec<UnfinishedBackup>)> {
+        let (mut records, mut damaged) = self.readable_backups().await?;
+        let known: BTreeSet<BackupId> =
+            records.iter().map(|r| &r.id).chain(damaged.iter().map(|d| &d.id)).cloned().collect();
+        let children = self.store().list_children(&layout::backups(self.name())).await?;
+        let mut ids: Vec<BackupId> =
+            children.folders.iter().filter_map(|f| f.rsplit('/').next()?.parse().ok()).collect();
+        ids.retain(|id| !known.contains(id));
+        let unfinished = self.unfinished_among(&ids).await?;
+        // What was finished between the two looks is in neither so far.
+        ids.retain(|id| unfinished.iter().all(|backup| backup.intent.id != *id));
+        for id in ids {
+            match self.backup(&id).await {
+                Ok(record) => records.push(record),
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    damaged.push(DamagedBackup { id, error });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        records.sort_by(|a, b| (a.span.started_at, &a.id).cmp(&(b.span.started_at, &b.id)));
+        Ok((records, damaged, unfinished))
+    }
+
+    async fn unfinished_among(&self, ids: &[BackupId]) -> Result<Vec<UnfinishedBackup>> {
         let looks: Vec<_> = ids.iter().map(|id| self.unfinished_backup(id)).collect();
         let looks: Vec<_> = stream::iter(looks).buffered(REQUESTS).try_collect().await?;
         let mut unfinished: Vec<_> = looks.into_iter().flatten().collect();

@@ -306,7 +306,8 @@ async fn requests_are_in_proportion_to_backups() {
     // Twice as much WAL takes no more.
     for apart in [500, 1000] {
         let (listed, planned) = count(backups, apart).await;
-        assert!(listed <= 2 * backups + constant, "{listed}");
+        // A record each, and two segments that the backup needs.
+        assert!(listed <= 3 * backups + constant, "{listed}");
         assert!(planned <= 3 * backups + constant, "{planned}");
     }
 }
@@ -316,5 +317,5 @@ async fn requests_are_in_proportion_to_backups() {
 #[ignore = "ten million objects in memory"]
 async fn ten_thousand_backups_and_five_million_segments() {
     let (listed, planned) = count(10_000, 500).await;
-    assert!(listed <= 20_100 && planned <= 30_100, "{listed}, {planned}");
+    assert!(listed <= 30_100 && planned <= 30_100, "{listed}, {planned}");
 }

@@ -31,10 +31,8 @@ pub(crate) async fn read(
         );
         return Err(Error::new(ErrorKind::NotFound, message));
     }
-    // Before the backups, so that one that is finished meanwhile is seen twice and not never.
-    let unfinished = cluster.unfinished_backups().await?;
+    let (records, damaged, unfinished) = cluster.all_backups().await?;
     let running = unfinished.into_iter().filter(|b| b.is_alive(now)).map(running).collect();
-    let (records, damaged) = cluster.readable_backups().await?;
     if let Some(unknown) = damaged.iter().find(|damaged| !to_go.contains(&damaged.id)) {
         let message = format!(
             "{}; nobody knows what that backup uses, so nothing is removed: mend the object, or remove \

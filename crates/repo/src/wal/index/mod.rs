@@ -13,8 +13,9 @@ use std::collections::BTreeMap;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use walbrook_store::ObjectMeta;
-use walbrook_types::{SegmentNumber, TimelineId};
+use walbrook_types::{SegmentNumber, TimelineId, WalFileName};
 
+use crate::repository::is_absent;
 use crate::wal::ranges::fold;
 use crate::wal::{SegmentSet, WalArchive, WalRange};
 use crate::{Result, layout};
@@ -37,6 +38,9 @@ struct Line {
     runs: Vec<WalRange>,
     expired: SegmentSet,
 }
+
+/// How many segments are looked at one by one rather than listed.
+const LOOKS: u64 = 3;
 
 /// Listings of holes that are under way at once.
 const LISTINGS: usize = 8;
@@ -160,12 +164,25 @@ impl WalArchive {
         Ok(joined(ranges))
     }
 
-    /// Which of the segments from `first` to `last` of a timeline are not there, by a listing.
+    /// Which of the segments from `first` to `last` of a timeline are not there, by a listing, or by a
+    /// look at each of a few: a listing brings a thousand names.
     pub async fn missing(
         &self,
         timeline: TimelineId,
         (first, last): (SegmentNumber, SegmentNumber),
     ) -> Result<SegmentSet> {
+        if last.0.saturating_sub(first.0) < LOOKS {
+            let mut missing = Vec::new();
+            for number in (first.0..=last.0).map(SegmentNumber) {
+                let name = WalFileName::segment(timeline, number, self.segment_size());
+                match self.cluster().store().head(&self.path(&name)).await {
+                    Ok(_) => {}
+                    Err(error) if is_absent(&error) => missing.push((number, number)),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            return Ok(SegmentSet::new(missing));
+        }
         let found = self.listed(timeline, (first, last)).await?;
         let found = SegmentSet::new(found.iter().map(|range| (range.first, range.last)));
         Ok(SegmentSet::new([(first, last)]).without(&found))

@@ -229,6 +229,11 @@ async fn what_is_under_way_protects_what_it_names() {
         walbrook_repo::WriterOptions { codec: walbrook_repo::Codec::None, workers: 1, check: None };
     walbrook_repo::BackupWriter::begin(&cluster, intent, options).await.unwrap();
 
+    let (records, damaged, unfinished) = cluster.all_backups().await.unwrap();
+    assert_eq!((records, damaged.len()), (cluster.backups().await.unwrap(), 0));
+    assert_eq!(unfinished, cluster.unfinished_backups().await.unwrap());
+    assert!(unfinished.iter().any(|backup| backup.intent.id == id(NEW)));
+
     let mut request = world::request(&cluster, &[0, 1]).await.unwrap();
     let hours = |h| SignedDuration::from_hours(h);
     request.now = Some(Timestamp::now() + hours(24 * 7 - 1));
