@@ -17,12 +17,11 @@ use walbrook_repo::{
 };
 use walbrook_store::{ErrorKind as StoreErrorKind, MemoryStore, Store};
 use walbrook_testkit::{Fault, FaultStore, Rule};
-use walbrook_types::{
-    Lsn, PgVersion, SegmentNumber, SystemId, TimelineId, WalFileName, WalSegmentSize,
-};
+use walbrook_types::{Lsn, PgVersion, SegmentNumber, TimelineId, WalFileName, WalSegmentSize};
+
+use crate::sample::{self, SYSTEM};
 
 const CLUSTER: &str = "prod";
-const SYSTEM: SystemId = SystemId(7_000_000_000_000_000_001);
 
 /// What can happen at a call.
 const FAULTS: [Fault; 3] =
@@ -104,7 +103,7 @@ async fn take(
         writer.end_file()?;
     }
     let stored = writer.finish(|_| Ok(())).await?;
-    cluster.wal(&system()).put_bytes(segment_name(1), segment(1)).await?;
+    cluster.wal(&system()).put_bytes(segment_name(1), sample::segment(1).1).await?;
     let record = stored.commit(|written| BackupRecord {
         id: written.intent.id,
         cluster: CLUSTER.into(),
@@ -152,22 +151,6 @@ fn segment_name(number: u64) -> WalFileName {
     WalFileName::segment(TimelineId::FIRST, SegmentNumber(number), segment_size())
 }
 
-/// A segment that has a header and nothing else: `XLogLongPageHeaderData` of
-/// `access/xlog_internal.h`, with the magic of PostgreSQL 18.
-fn segment(number: u64) -> Bytes {
-    let mut bytes = Vec::new();
-    bytes.extend(0xD118_u16.to_le_bytes());
-    bytes.extend(2_u16.to_le_bytes());
-    bytes.extend(1_u32.to_le_bytes());
-    bytes.extend((number << 20).to_le_bytes());
-    bytes.extend([0; 8]);
-    bytes.extend(SYSTEM.0.to_le_bytes());
-    bytes.extend((1_u32 << 20).to_le_bytes());
-    bytes.extend(8192_u32.to_le_bytes());
-    bytes.resize(1 << 20, 0);
-    bytes.into()
-}
-
 /// Reads all that a repository holds and compares it with what was backed up. Returns the
 /// backups that exist.
 async fn check(store: &Arc<dyn Store>, files: &[(String, Bytes)]) -> Vec<BackupId> {
@@ -183,7 +166,10 @@ async fn check(store: &Arc<dyn Store>, files: &[(String, Bytes)]) -> Vec<BackupI
     for record in &records {
         assert_eq!(read(&cluster, record).await, files.len(), "files of {}", record.id);
         let wal = cluster.wal(&system()).get(&record.span.first_segment).await.unwrap();
-        assert_eq!(wal.expect("its WAL is there").decode(1).unwrap().concat(), segment(1));
+        assert_eq!(
+            wal.expect("its WAL is there").decode(1).unwrap().concat(),
+            sample::segment(1).1
+        );
     }
     let ids: Vec<_> = records.into_iter().map(|record| record.id).collect();
     assert_eq!(ids, cluster.backup_ids().await.unwrap());
@@ -286,7 +272,7 @@ async fn a_crash_at_any_call_of_a_backup() {
 async fn a_crash_at_any_call_of_a_push() {
     let history: WalFileName = "00000002.history".parse().unwrap();
     let content = Bytes::from_static(b"1\t0/200000\tno recovery target specified\n");
-    for (name, content) in [(segment_name(2), segment(2)), (history, content)] {
+    for (name, content) in [sample::segment(2), (history, content)] {
         let push = async |store: &Arc<dyn Store>| {
             let cluster = Repository::open(store.clone()).await?.cluster(CLUSTER)?;
             let system = cluster.system(SYSTEM).await?;
