@@ -171,6 +171,14 @@ impl Cluster {
         let children = self.store().list_children(&layout::backups(&self.name)).await?;
         let ids: Vec<BackupId> =
             children.folders.iter().filter_map(|folder| backup_id(folder)).collect();
+        self.read_records(ids).await
+    }
+
+    /// The records of those of these backups that have one, and the damaged ones apart.
+    pub(crate) async fn read_records(
+        &self,
+        ids: Vec<BackupId>,
+    ) -> Result<(Vec<BackupRecord>, Vec<DamagedBackup>)> {
         let reads: Vec<_> = ids
             .into_iter()
             .map(|id| async move {

@@ -38,9 +38,7 @@ use jiff::Timestamp;
 use crate::document;
 use crate::expiry::mark::StoredMark;
 use crate::repository::is_absent;
-use crate::{
-    BackupId, BackupIntent, BackupRecord, Cluster, DamagedBackup, ErrorKind, Result, layout,
-};
+use crate::{BackupId, BackupIntent, BackupRecord, Cluster, DamagedBackup, Result, layout};
 
 /// How old a backup that was not finished must be to be taken for dead. Until then it protects its
 /// base, and the WAL of its system.
@@ -122,16 +120,9 @@ impl Cluster {
         let unfinished = self.unfinished_among(&ids).await?;
         // What was finished between the two looks is in neither so far.
         ids.retain(|id| unfinished.iter().all(|backup| backup.intent.id != *id));
-        for id in ids {
-            match self.backup(&id).await {
-                Ok(record) => records.push(record),
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) if error.kind() == ErrorKind::Corrupt => {
-                    damaged.push(DamagedBackup { id, error });
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        let (late_records, late_damaged) = self.read_records(ids).await?;
+        records.extend(late_records);
+        damaged.extend(late_damaged);
         records.sort_by(|a, b| (a.span.started_at, &a.id).cmp(&(b.span.started_at, &b.id)));
         Ok((records, damaged, unfinished))
     }
